@@ -1,0 +1,1 @@
+"""The YAML configuration: schema, loading with line numbers, defaults and the commented sample."""

@@ -1,0 +1,1 @@
+"""The way out: poll, start, write, finish."""

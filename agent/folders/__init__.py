@@ -1,0 +1,1 @@
+"""The file system: watching, scanning, reading safely, filing and publishing."""

@@ -1,0 +1,1 @@
+"""Runs the stages: threads, lanes, recovery, lock, signals, requests of the command line; knows no rule."""

@@ -1,0 +1,1 @@
+"""The document-processing services over HTTP; each one implements `ports.Service`."""

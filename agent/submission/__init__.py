@@ -1,0 +1,1 @@
+"""The way in: detect, settle, check, submit, file away, follow."""
