@@ -16,8 +16,10 @@ AgentError
 │   │   ├── CredentialsRefused   the token end point or a fresh token is refused
 │   │   └── SetupRefused         403 404 405 407: project, URL, proxy or rights are wrong
 │   └── LocalTrouble             disk full, read-only, share away, too many open files
+├── Stopping                     the agent stops; what is under way is given back
 ├── FileTrouble                  one source file
 │   ├── FileBusy                 locked, unreadable, changed or vanished: looked at again later
+│   ├── FileIncomplete           not whole yet, as far as its structure tells: looked at again later
 │   ├── NotRegular               link, FIFO, socket, device: ignored where it lies
 │   ├── FileRefused              goes to error/ with its reason
 │   └── OutcomeUnknown           sent, but the answer does not say whether a task exists
@@ -135,6 +137,10 @@ class LocalTrouble(LaneTrouble):
     """The disk is full, the folder read-only or away, or the process out of file handles."""
 
 
+class Stopping(AgentError):
+    """The agent stops: what is under way and not yet visible is given back."""
+
+
 class FileTrouble(AgentError):
     """Something about one source file."""
 
@@ -145,6 +151,10 @@ class FileBusy(FileTrouble):
     def __init__(self, message: str, *, hint: str = "", gone: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.gone = gone
+
+
+class FileIncomplete(FileTrouble):
+    """The file is not whole yet, or too young to be judged; it stays and is looked at again."""
 
 
 class NotRegular(FileTrouble):

@@ -332,6 +332,16 @@ class FileRecord:
     filed_as: str = ""  # relative to that folder's root
     filed_identity: str = ""
 
+    @property
+    def lies_at(self) -> str:
+        """Where the file lies now, relative to the folder that `filed_in` names."""
+        return self.filed_as or self.relative_path
+
+    @property
+    def lying_signature(self) -> Signature:
+        """What identifies the file where it lies now; a copy to another device has an identity of its own."""
+        return replace(self.signature, identity=self.filed_identity or self.signature.identity)
+
     def change(self, **changes: Any) -> FileRecord:
         """Return the record as it will be after the next commit."""
         return replace(self, version=self.version + 1, **changes)
@@ -468,6 +478,7 @@ class PlannedFile:
     after a crash they tell our own published file from a stranger's.
     """
 
+    wanted: str  # the target before any clash suffix
     target: str
     staged: str
     source: FileSource

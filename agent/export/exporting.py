@@ -1,0 +1,247 @@
+"""Export one task: start → plan → stage → publish → complete; what is told to the service is durable here before.
+
+The service deletes its copy on `complete` and on `fail`; on `cancel`, or when the lease ends, it offers the task again.
+So an export that is interrupted anywhere is simply done again: what was published stays as it is, what was staged is
+rolled forward, and anything less starts over.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agent.errors import (
+    LaneTrouble,
+    LedgerUnavailable,
+    LocalTrouble,
+    ServiceTrouble,
+    Stopping,
+    TaskFatal,
+    TaskMoved,
+    TaskTransient,
+)
+from agent.export.notes import write_failure_note
+from agent.export.planning import plan_export
+from agent.export.writing import LEASE_SHARE
+from agent.folders import system
+from agent.model import Event, LaneReason, ServiceTaskState, TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.export.writing import Writing
+    from agent.model import ExportFile, ServiceSettings, Task, TaskRecord, WatchFolder
+    from agent.ports import Clock, Ledger, Service
+
+logger = logging.getLogger(__name__)
+
+MESSAGE_LIMIT = 500
+"""Characters of a failure's message told to the service."""
+
+
+class Exporting:
+    """Exports tasks; one instance serves every worker."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        service: Service,
+        clock: Clock,
+        writing: Writing,
+        settings: ServiceSettings,
+        min_free: int,
+        entropy: Callable[[], int],
+        task_failed: Callable[[TaskRecord, str], None],
+    ) -> None:
+        self._ledger = ledger
+        self._service = service
+        self._clock = clock
+        self._writing = writing
+        self._settings = settings
+        self._min_free = min_free
+        self._entropy = entropy
+        self._task_failed = task_failed
+        """Records that we failed a task, with what follows for its source."""
+
+    def work(self, folder: WatchFolder, record: TaskRecord, task: Task) -> None:
+        """Export one task that waits for export.
+
+        Raises LaneTrouble and LedgerUnavailable (the lease was given back where that could be done) and Stopping.
+        """
+        if record.state is TaskState.SUPERSEDED or record.state is TaskState.FAILED:
+            self._refuse(record, task)
+            return
+        self._check_space(folder)
+        started = self._clock.monotonic()
+        now = self._clock.now()
+        record = record.change(
+            state=TaskState.EXPORTING, state_at=now, started_at=now, service_state=task.state.value, seen_at=now
+        )
+        self._ledger.commit(record, Event(now, folder.name, "exporting", "", record.file_key, record.task_id))
+        try:
+            specification = self._service.start_export(task)
+        except TaskMoved as moved:
+            logger.debug("%s: task %s: somebody else was faster: %s", folder.name, task.id, moved.message)
+            self._back(record, "")
+            return
+        except TaskFatal as fatal:
+            self._fail(folder, record, fatal)
+            return
+        try:
+            if not record.published:
+                record = self._write(folder, record, specification.files, started=started)
+            self._complete(folder, record)
+        except TaskFatal as fatal:
+            self._fail(folder, self._current(record), fatal)
+        except TaskTransient as transient:
+            self._try_later(folder, self._current(record), transient)
+        except (LocalTrouble, ServiceTrouble, LedgerUnavailable, Stopping) as trouble:
+            self._give_back(self._current(record), trouble.message)
+            raise
+
+    def _write(self, folder: WatchFolder, record: TaskRecord, files: tuple[ExportFile, ...], *, started: float) -> TaskRecord:
+        if not record.staged:
+            plan = plan_export(folder, record, files, now=self._clock.now(), entropy=self._entropy)
+            record = record.change(plan=plan)
+            self._ledger.commit(record)
+            give_up_at = started + LEASE_SHARE * self._settings.lease
+            record = self._writing.stage(folder, record, files, give_up_at=give_up_at)
+        return self._writing.publish(folder, record)
+
+    def _check_space(self, folder: WatchFolder) -> None:
+        assert folder.output is not None
+        if system.free_space(folder.output) < self._min_free:
+            raise LocalTrouble(
+                f"less than min_free is left where {folder.output} lies",
+                reason=LaneReason.DISK_FULL,
+                hint="make room; the export goes on by itself",
+            )
+
+    # --- the end of an export ------------------------------------------------------------------------------------
+
+    def _complete(self, folder: WatchFolder, record: TaskRecord) -> None:
+        try:
+            self._service.complete_export(record.task_id)
+        except TaskMoved as moved:
+            if not moved.gone and not self._is_complete(record.task_id):
+                # The lease was lost: the files stay, the next round takes a new lease only to complete it.
+                self._back(record, "the lease was lost; the files are in place")
+                return
+        now = self._clock.now()
+        changed = record.change(
+            state=TaskState.EXPORTED, state_at=now, ended_at=now, started_at=None, retry_at=None, detail=""
+        )
+        detail = f"{sum(planned.root == 'output' for planned in record.plan)} files"
+        self._ledger.commit(changed, Event(now, folder.name, "exported", detail, record.file_key, record.task_id))
+        logger.info("%s: task %s exported: %s", folder.name, record.task_id, detail)
+
+    def _is_complete(self, task_id: str) -> bool:
+        try:
+            task = self._service.get_task(task_id)
+        except TaskMoved as moved:
+            return moved.gone
+        return task.state in {ServiceTaskState.COMPLETED, ServiceTaskState.RUNNING}
+
+    def _fail(self, folder: WatchFolder, record: TaskRecord, fatal: TaskFatal) -> None:
+        """Fail a task for good: the note first, since afterwards the service forgets why."""
+        logger.error("%s: task %s cannot be exported: %s", folder.name, record.task_id, fatal.message)
+        write_failure_note(folder, record, fatal, now=self._clock.now(), entropy=self._entropy)
+        self._task_failed(record, fatal.message)
+        self._writing.discard(folder, record)
+        try:
+            self._service.fail_export(record.task_id, fatal.message[:MESSAGE_LIMIT])
+        except TaskMoved as moved:
+            logger.info("%s: task %s was not failed: %s", folder.name, record.task_id, moved.message)
+
+    def _refuse(self, record: TaskRecord, task: Task) -> None:
+        """Fail at the service what has ended for us: its source changed while it was sent, or we failed it before."""
+        try:
+            self._service.start_export(task)
+            self._service.fail_export(record.task_id, record.detail[:MESSAGE_LIMIT])
+        except (TaskMoved, TaskFatal) as error:
+            logger.info("%s: task %s was not failed: %s", record.watch_folder, record.task_id, error.message)
+            return
+        now = self._clock.now()
+        changed = record.change(ended_at=now)
+        event = Event(now, record.watch_folder, "failed at the service", "", record.file_key, record.task_id)
+        self._ledger.commit(changed, event)
+
+    def _try_later(self, folder: WatchFolder, record: TaskRecord, transient: TaskTransient) -> None:
+        attempts = record.attempts + 1
+        settings = folder.export
+        exhausted = attempts >= settings.max_attempts
+        if exhausted and settings.on_exhausted == "fail":
+            self._fail(folder, replace(record, attempts=attempts), TaskFatal(transient.message))
+            return
+        logger.warning("%s: task %s: attempt %d: %s", folder.name, record.task_id, attempts, transient.message)
+        self._cancel(record)
+        now = self._clock.now()
+        changed = record.change(
+            state=TaskState.PROCESSING,
+            state_at=now,
+            started_at=None,
+            attempts=attempts,
+            held=exhausted,
+            retry_at=now + settings.retry_delay,
+            detail=transient.message,
+        )
+        name = "held" if exhausted else "export put off"
+        event = Event(now, folder.name, name, transient.message, record.file_key, record.task_id)
+        self._ledger.commit(changed, event)
+
+    def _give_back(self, record: TaskRecord, detail: str) -> None:
+        """Cancel the lease where the service can be reached; else it ends by itself or recovery cancels it."""
+        try:
+            self._cancel(record)
+            self._back(record, detail)
+        except (LaneTrouble, LedgerUnavailable) as error:
+            logger.debug("task %s is not given back yet: %s", record.task_id, error.message)
+
+    def _cancel(self, record: TaskRecord) -> None:
+        try:
+            self._service.cancel_export(record.task_id)
+        except TaskMoved as moved:
+            logger.debug("task %s: nothing to cancel: %s", record.task_id, moved.message)
+
+    def _back(self, record: TaskRecord, detail: str) -> None:
+        changed = record.change(
+            state=TaskState.PROCESSING, state_at=self._clock.now(), started_at=None, detail=detail
+        )
+        self._ledger.commit(changed)
+
+    def _current(self, record: TaskRecord) -> TaskRecord:
+        """Return the row as the ledger has it: stages commit on the way, and the last commit may have failed."""
+        return self._ledger.task(record.task_id) or record
+
+    # --- after an interruption -------------------------------------------------------------------------------------
+
+    def recover(self, folder: WatchFolder, record: TaskRecord) -> None:
+        """Take back a row that says `exporting` while nobody works on it (a crash, a lost answer).
+
+        Perhaps we hold the lease: then it is cancelled, and the task comes again with the next poll; what is durable
+        already is not written again. Raises ServiceTrouble and LedgerUnavailable.
+        """
+        try:
+            task = self._service.get_task(record.task_id)
+        except TaskMoved as moved:
+            if moved.gone and record.published:
+                self._complete(folder, record)
+                return
+            self._back(record, moved.message)
+            return
+        now = self._clock.now()
+        ours = record.started_at is not None and now - record.started_at < LEASE_SHARE * self._settings.lease
+        if task.state is ServiceTaskState.COMPLETED and record.published:
+            self._complete(folder, record)
+        elif task.state is ServiceTaskState.PENDING_COMPLETE and ours:
+            if record.published:
+                self._complete(folder, record)
+                return
+            self._cancel(record)
+            self._back(record, "an interrupted export was given back")
+        elif task.state is not ServiceTaskState.PENDING_COMPLETE or record.started_at is None:
+            self._back(record, "")
+        elif now - record.started_at > self._settings.lease:
+            self._back(record, "")

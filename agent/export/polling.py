@@ -1,0 +1,85 @@
+"""Poll: which of the tasks that wait for export are ours to export, and into which watch folder's output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.model import ExportScope, FileState, TaskRecord, TaskReference, TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from agent.model import Task, WatchFolder
+    from agent.ports import Clock, Ledger, Service
+
+
+class Polling:
+    """Lists tasks that wait for export and decides whose they are."""
+
+    def __init__(self, *, ledger: Ledger, service: Service, clock: Clock) -> None:
+        self._ledger = ledger
+        self._service = service
+        self._clock = clock
+
+    def work(self, folders: Sequence[WatchFolder]) -> list[tuple[WatchFolder, TaskRecord, Task]]:
+        """Return the exports that may be started now, oldest first. Raises ServiceTrouble and LedgerUnavailable."""
+        references: list[TaskReference] = []
+        if not self._service.abilities.server_side_lease:
+            open_tasks = self._ledger.find_tasks(is_open=True, limit=100_000)
+            references = [TaskReference(record.task_id, record.project_id, record.opened_at) for record in open_tasks]
+        tasks = self._service.find_ready(references)
+        if not tasks:
+            return []
+        by_name = {folder.name: folder for folder in folders}
+        by_project = {
+            folder.project_id: folder for folder in folders if folder.export.scope is ExportScope.PROJECT
+        }
+        found = []
+        for task, record in self._with_records(tasks):
+            folder = by_name.get(record.watch_folder) if record else by_project.get(task.project_id)
+            if folder is None or folder.output is None:
+                continue
+            if record is None:
+                if self._may_be_a_lost_answer(task):
+                    continue
+                record = self._adopt(folder, task)
+            if self._is_due(record):
+                found.append((folder, record, task))
+        return found
+
+    def _with_records(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, TaskRecord | None]]:
+        for start in range(0, len(tasks), 500):
+            page = tasks[start : start + 500]
+            known = self._ledger.known_tasks([task.id for task in page])
+            for task in page:
+                yield task, known.get(task.id)
+
+    def _may_be_a_lost_answer(self, task: Task) -> bool:
+        """Return whether a submission of that name waits for its answer: the task may turn out to be ours."""
+        pending = self._ledger.find_files(states=[FileState.SENDING, FileState.UNKNOWN, FileState.HELD])
+        return any(file.project_id == task.project_id and file.task_name == task.name for file in pending)
+
+    def _adopt(self, folder: WatchFolder, task: Task) -> TaskRecord:
+        """Record a task that somebody else submitted to a project this watch folder exports."""
+        now = self._clock.now()
+        record = TaskRecord(
+            task_id=task.id,
+            watch_folder=folder.name,
+            project_id=task.project_id,
+            name=task.name,
+            state=TaskState.PROCESSING,
+            state_at=now,
+            opened_at=now,
+            service_state=task.state.value,
+            seen_at=now,
+            asked_at=now,
+        )
+        self._ledger.commit(record)
+        return record
+
+    def _is_due(self, record: TaskRecord) -> bool:
+        if record.held or record.state is TaskState.EXPORTING:
+            return False
+        if record.state is TaskState.ENDED_UNKNOWN:
+            return False
+        return record.retry_at is None or self._clock.now() >= record.retry_at

@@ -1,0 +1,185 @@
+"""Write: stages every file of an export durably beside its target, then publishes them, what readers wait for last."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agent.errors import Stopping, TaskTransient
+from agent.export.planning import retarget, root_of
+from agent.folders import publishing
+from agent.model import FileSource, OnConflict
+from agent.rules.naming import base_name, for_display, is_staged_name, relative_parent
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from agent.model import ExportFile, ExportSettings, PlannedFile, TaskRecord, WatchFolder
+    from agent.ports import Clock, Ledger, Service
+
+logger = logging.getLogger(__name__)
+
+LEASE_SHARE = 0.8
+"""What would outlast this share of the lease is cancelled (design.md §4)."""
+
+
+class Writing:
+    """Turns planned files into visible, durable ones."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        service: Service,
+        clock: Clock,
+        entropy: Callable[[], int],
+        min_free: int,
+        stop: threading.Event,
+    ) -> None:
+        self._ledger = ledger
+        self._service = service
+        self._clock = clock
+        self._entropy = entropy
+        self._min_free = min_free
+        self._stop = stop
+
+    def stage(
+        self, folder: WatchFolder, record: TaskRecord, files: Sequence[ExportFile], *, give_up_at: float
+    ) -> TaskRecord:
+        """Stage every planned file, commit their identities, and return the record.
+
+        `give_up_at`: monotonic time at which the lease is too old. Raises TaskTrouble, LaneTrouble, Stopping; then
+        nothing staged is left.
+        """
+        staged: list[PlannedFile] = []
+        try:
+            for index, planned in enumerate(record.plan):
+                staged.append(planned)
+                file = files[index % len(files)]
+                staged[-1] = self._stage_one(folder, planned, file, give_up_at=give_up_at)
+            changed = record.change(plan=tuple(staged), staged=True)
+            self._ledger.commit(changed)
+        except BaseException:
+            for planned in staged:
+                publishing.discard(root_of(folder, planned.root), planned.staged)
+            raise
+        return changed
+
+    def _stage_one(
+        self, folder: WatchFolder, planned: PlannedFile, file: ExportFile, *, give_up_at: float
+    ) -> PlannedFile:
+        settings = folder.export
+        if file.source is FileSource.CONTENT:
+            result = self._stage_chunks(folder, planned, [content_bytes(file, settings)])
+        else:
+            with self._service.download(file) as chunks:
+                result = self._stage_chunks(folder, planned, self._in_time(chunks, give_up_at=give_up_at))
+        return replace(planned, identity=result.identity, size=result.size, sha256=result.sha256)
+
+    def _stage_chunks(
+        self, folder: WatchFolder, planned: PlannedFile, chunks: Iterable[bytes]
+    ) -> publishing.Staged:
+        return publishing.stage(
+            root_of(folder, planned.root),
+            planned.staged,
+            chunks,
+            file_mode=folder.export.file_mode,
+            folder_mode=folder.export.folder_mode,
+            min_free=self._min_free,
+        )
+
+    def _in_time(self, chunks: Iterator[bytes], *, give_up_at: float) -> Iterator[bytes]:
+        for chunk in chunks:
+            if self._stop.is_set():
+                raise Stopping("the agent stops")
+            if self._clock.monotonic() > give_up_at:
+                raise TaskTransient("writing the export takes longer than its lease", hint="look at the network's speed")
+            yield chunk
+
+    def publish(self, folder: WatchFolder, record: TaskRecord) -> TaskRecord:
+        """Make every staged file visible, downloads first, durable, and return the record as `published`.
+
+        May be repeated after a crash: a file that is neither staged nor at its target was published and then taken by
+        a reader. Raises TaskFatal and LaneTrouble; what is visible by then stays, and publishing goes on next time.
+        """
+        while True:
+            clashed = next((file.root for file in in_order(record.plan) if not self._publish_one(folder, file)), None)
+            if clashed is None:
+                break
+            record = self._plan_anew(folder, record, clashed)
+        for root in sorted({planned.root for planned in record.plan}):
+            folders = sorted({relative_parent(planned.target) for planned in record.plan if planned.root == root})
+            publishing.sync_folders(root_of(folder, root), folders)
+        changed = record.change(published=True)
+        self._ledger.commit(changed)
+        return changed
+
+    def _publish_one(self, folder: WatchFolder, planned: PlannedFile) -> bool:
+        """Publish one file; return False where a stranger's file has taken its name."""
+        root = root_of(folder, planned.root)
+        at_target = publishing.target_state(root, planned.target)
+        if at_target.exists and at_target.identity == planned.identity:
+            return True
+        at_stage = publishing.target_state(root, planned.staged)
+        if not at_stage.exists or at_stage.identity != planned.identity:
+            logger.info("%s: %s was taken by a reader already", folder.name, for_display(planned.target))
+            return True
+        overwrite = folder.export.on_conflict is OnConflict.OVERWRITE and planned.root == "output"
+        try:
+            publishing.publish(root, planned.staged, planned.target, overwrite=overwrite)
+        except FileExistsError:
+            return False
+        return True
+
+    def _plan_anew(self, folder: WatchFolder, record: TaskRecord, root: str) -> TaskRecord:
+        """Give all files below one root a new suffix; those visible already are renamed with the rest."""
+        affected = [planned for planned in record.plan if planned.root == root]
+        targets = retarget(
+            folder, root, [planned.wanted for planned in affected], now=self._clock.now(), entropy=self._entropy
+        )
+        moved = {planned.wanted: target for planned, target in zip(affected, targets, strict=True)}
+        plan = []
+        for planned in record.plan:
+            if planned.root != root:
+                plan.append(planned)
+                continue
+            visible = publishing.target_state(root_of(folder, root), planned.target)
+            is_ours = visible.exists and visible.identity == planned.identity
+            stands = planned.target if is_ours else planned.staged
+            plan.append(replace(planned, target=moved[planned.wanted], staged=stands))
+        changed = record.change(plan=tuple(plan))
+        self._ledger.commit(changed)
+        return changed
+
+    def discard(self, folder: WatchFolder, record: TaskRecord) -> None:
+        """Remove what a task that will not be exported has staged."""
+        for planned in record.plan:
+            root = root_of(folder, planned.root)
+            if is_staged_name(base_name(planned.staged)):
+                publishing.discard(root, planned.staged)
+
+
+def in_order(plan: Sequence[PlannedFile]) -> list[PlannedFile]:
+    """Return the copies for the archive first, then downloads, then `content` files: a reader waits for those."""
+    return sorted(plan, key=lambda planned: (planned.root == "output", planned.source is FileSource.CONTENT))
+
+
+def content_bytes(file: ExportFile, settings: ExportSettings) -> bytes:
+    """Return the bytes of a `content` file: newlines and encoding as configured.
+
+    Raises TaskTransient where the encoding has no such character: the operator can mend that, failing the task would
+    delete its data.
+    """
+    newline = {"native": os.linesep, "lf": "\n", "crlf": "\r\n"}[settings.newline]
+    text = file.content.replace("\r\n", "\n").replace("\n", newline)
+    try:
+        return text.encode(settings.encoding)
+    except UnicodeEncodeError as error:
+        character = text[error.start]
+        raise TaskTransient(
+            f"{for_display(file.filename)} has the character U+{ord(character):04X}, which {settings.encoding} has not",
+            hint="set export.encoding to utf-8 or utf-8-sig",
+        ) from error

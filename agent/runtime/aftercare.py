@@ -1,0 +1,160 @@
+"""The aftercare loop: everything that was begun and is not finished, after a crash and in ordinary running alike.
+
+Filings that could not be done, uploads nobody holds any more, unknown outcomes, ends of tasks, interrupted exports,
+and what has been kept long enough.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agent.errors import FileBusy, LaneTrouble, ServiceTrouble, StaleRecord
+from agent.model import Event, FileState, TaskState
+from agent.rules.lifecycle import after_restart
+from agent.rules.naming import for_display
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.model import FileRecord
+    from agent.runtime.parts import Parts
+
+logger = logging.getLogger(__name__)
+
+PAUSE = 1.0
+FOLLOW_EVERY = 15.0
+"""Seconds between two looks for ended tasks (design.md §3.6 asks for 30 at most)."""
+PURGE_EVERY = 60.0
+REFILE_AFTER = 5.0
+"""Seconds before a filing is tried again whose file was held by another program."""
+
+
+class Aftercare:
+    """Finishes what was begun; `step` runs in the thread that owns it."""
+
+    def __init__(self, parts: Parts, *, made_ready: Callable[[], None], follows: bool = True) -> None:
+        self._parts = parts
+        self._made_ready = made_ready
+        self._follows = follows
+        self._clock = parts.clock
+        self._next_follow = 0.0
+        self._next_purge = 0.0
+        self._file_again: dict[str, float] = {}
+        self.follows_done = 0
+        """Looks for ended tasks so far."""
+
+    def step(self) -> float:
+        """Do what is due and return the seconds until the next look."""
+        self.recover_uploads()
+        self._file_away()
+        if self._follows and self._parts.lanes.service.enter():
+            self._with_service()
+        self._purge()
+        return PAUSE
+
+    def recover_uploads(self) -> None:
+        """Give back what says `sending` and is in nobody's hand: a crash, or a ledger that could not be written."""
+        for record in self._parts.ledger.find_files(states=[FileState.SENDING]):
+            if record.key in self._parts.files_in_hand:
+                continue
+            current = self._parts.ledger.file(record.key)
+            if current is None or current.state is not FileState.SENDING or current.key in self._parts.files_in_hand:
+                continue
+            state = after_restart(current)
+            now = self._clock.now()
+            detail = "the agent stopped before it was sent" if state is FileState.WAITING else LOST_ANSWER
+            changed = current.change(
+                state=state, state_at=now, detail=detail, look_at=self._clock.monotonic(), ready=False
+            )
+            event = Event(now, current.watch_folder, f"recovered as {state.value}", detail, current.key)
+            self._parts.ledger.commit(changed, event)
+            logger.info("%s: %s: %s", current.watch_folder, for_display(current.relative_path), detail)
+            self._made_ready()
+
+    def _file_away(self) -> None:
+        now = self._clock.monotonic()
+        for record in self._parts.ledger.find_files(to_file=True):
+            folder = self._parts.settings.watch_folder(record.watch_folder)
+            if folder is None or folder.inbox is None or self._file_again.get(record.key, 0.0) > now:
+                continue
+            lane = self._parts.lanes.submission(folder.name)
+            if not self._parts.files_in_hand.take(record.key):
+                continue
+            try:
+                current = self._parts.ledger.file(record.key)
+                if current is None or not current.filing or current.filed_at is not None or not lane.enter():
+                    continue
+                self._parts.file_away.carry_out(folder, current)
+                self._file_again.pop(record.key, None)
+                lane.leave()
+            except FileBusy as busy:
+                lane.leave()
+                self._file_again[record.key] = now + REFILE_AFTER
+                self._say_why(record, busy.message)
+            except LaneTrouble as trouble:
+                lane.failed(trouble)
+            except StaleRecord:
+                lane.leave()
+            finally:
+                self._parts.files_in_hand.release(record.key)
+
+    def _say_why(self, record: FileRecord, detail: str) -> None:
+        current = self._parts.ledger.file(record.key)
+        if current is not None and current.detail != detail and current.reason is None:
+            self._parts.ledger.commit(replace(current, version=current.version + 1, detail=detail))
+
+    def _with_service(self) -> None:
+        service = self._parts.lanes.service
+        try:
+            asked = self._recover_exports()
+            looked_up = self._parts.unknown.work()
+            if any(record.filing for record in looked_up):
+                self._file_away()
+            asked = asked or bool(looked_up)
+            if self._clock.monotonic() >= self._next_follow:
+                asked = self._parts.follow.work(exports=self._parts.exports) or asked
+                self._next_follow = self._clock.monotonic() + FOLLOW_EVERY
+                self.follows_done += 1
+        except ServiceTrouble as trouble:
+            service.failed(trouble)
+        except BaseException:
+            service.leave()
+            raise
+        else:
+            # Only an answer opens a lane; a step that asked nothing says nothing about the service.
+            if asked:
+                service.succeeded()
+            else:
+                service.leave()
+
+    def _recover_exports(self) -> bool:
+        """Take back exports that are in nobody's hand; return whether the service was asked."""
+        asked = False
+        for record in self._parts.ledger.find_tasks(states=[TaskState.EXPORTING]):
+            folder = self._parts.settings.watch_folder(record.watch_folder)
+            if folder is None or not self._parts.tasks_in_hand.take(record.task_id):
+                continue
+            try:
+                current = self._parts.ledger.task(record.task_id)
+                if current is not None and current.state is TaskState.EXPORTING:
+                    self._parts.exporting.recover(folder, current)
+                    asked = True
+            finally:
+                self._parts.tasks_in_hand.release(record.task_id)
+        return asked
+
+    def _purge(self) -> None:
+        if self._clock.monotonic() < self._next_purge:
+            return
+        self._next_purge = self._clock.monotonic() + PURGE_EVERY
+        for folder in self._parts.settings.watch_folders:
+            if folder.inbox is not None and self._parts.lanes.submission(folder.name).state.reason is None:
+                self._parts.purge.work(folder)
+        keep = self._parts.settings.history_keep
+        if keep is not None:
+            self._parts.ledger.purge(before=self._clock.now() - keep)
+
+
+LOST_ANSWER = "the agent stopped while it was sent: the service is asked whether it arrived"

@@ -1,0 +1,165 @@
+"""The detection loop of one inbox: root, watcher, hints, looks that are due and scans, in one thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from agent.errors import LaneTrouble
+from agent.folders.watching import Watcher
+from agent.submission.detect import Detect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.runtime.parts import Parts
+    from agent.runtime.roots import RootGuard
+    from agent.submission.inbox import Inbox
+
+logger = logging.getLogger(__name__)
+
+ROOT_CHECK = 2.0
+"""Seconds between two looks at the root and the watcher."""
+SCAN_SHARE = 10.0
+"""The next scan comes no sooner than this many times the last one's duration (design.md §3.1)."""
+SCAN_SOON = 0.2
+"""Seconds from an event that asks for a scan to that scan: one for a whole flood of events."""
+HINT_LIMIT = 5000
+"""Hints kept between two steps; beyond, one scan looks at everything."""
+SHORTEST_WAIT = 0.002
+
+
+class Detecting:
+    """One inbox's detection; `step` runs in the thread that owns it, `hint` is called by the watcher's."""
+
+    def __init__(self, parts: Parts, inbox: Inbox, guard: RootGuard, *, found: Callable[[], None]) -> None:
+        self._parts = parts
+        self._inbox = inbox
+        self._guard = guard
+        self._found = found
+        self._clock = parts.clock
+        self._detect = Detect(inbox, ledger=parts.ledger, clock=parts.clock, new_key=parts.new_key)
+        self._lock = threading.Lock()
+        self._hints: dict[str, None] = {}
+        self._next_scan = 0.0
+        self._earliest_scan = 0.0
+        self._next_check = 0.0
+        self._watcher: Watcher | None = None
+        self.wake: Callable[[], None] = lambda: None
+        self.scans = 0
+        """Complete scans so far; `run --once` waits for the first."""
+        self.observer = "starting"
+        self.observer_detail = ""
+
+    @property
+    def name(self) -> str:
+        """The watch folder's name."""
+        return self._inbox.folder.name
+
+    @property
+    def unmatched(self) -> int:
+        """Files of the last scan that no include matches."""
+        return self._detect.unmatched
+
+    def hint(self, relative_path: str | None) -> None:
+        """Take a hint from an event: a path that changed, or None for "look at everything"."""
+        with self._lock:
+            if relative_path is None or len(self._hints) >= HINT_LIMIT:
+                soon = max(self._clock.monotonic() + SCAN_SOON, self._earliest_scan)
+                self._next_scan = min(self._next_scan, soon)
+            else:
+                self._hints[relative_path] = None
+        self.wake()
+
+    def rescan(self) -> None:
+        """Scan at once."""
+        with self._lock:
+            self._next_scan = 0.0
+        self.wake()
+
+    def step(self) -> float:
+        """Do what is due and return the seconds until something is."""
+        now = self._clock.monotonic()
+        if now >= self._next_check:
+            self._next_check = now + ROOT_CHECK
+            if not self._check():
+                return ROOT_CHECK
+        if self._guard.trouble:
+            return max(SHORTEST_WAIT, self._next_check - now)
+        found = self._detect.look_at(self._take_hints())
+        found = self._detect.look_at_due() or found
+        if self._clock.monotonic() >= self._next_scan:
+            found = self._scan() or found
+        if found:
+            self._found()
+        return self._seconds_until_due()
+
+    def close(self) -> None:
+        """Stop the watcher."""
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher = None
+
+    def _check(self) -> bool:
+        """Look at the root and the watcher; return whether the inbox can be worked on."""
+        was_healthy = not self._guard.trouble
+        if not self._guard.check():
+            self.observer, self.observer_detail = "waiting", "the inbox is not there"
+            return False
+        if not was_healthy:
+            self.rescan()
+        if self._watcher is None:
+            folder = self._inbox.folder
+            self._watcher = Watcher(
+                self._inbox.root,
+                mode=folder.observer,
+                recursive=folder.recursive,
+                wants=self._is_of_interest,
+                excluded=self._inbox.excluded,
+                on_hint=self.hint,
+                clock=self._clock,
+            )
+            self._watcher.start()
+        health = self._watcher.check()
+        if (health.kind, health.detail) != (self.observer, self.observer_detail):
+            logger.info("%s: %s observer %s", self.name, health.kind, health.detail)
+        self.observer, self.observer_detail = health.kind, health.detail
+        return True
+
+    def _is_of_interest(self, relative_path: str) -> bool:
+        return self._inbox.wants(relative_path) or self._inbox.name_filter.is_ready_file(relative_path)
+
+    def _take_hints(self) -> list[str]:
+        with self._lock:
+            hints, self._hints = self._hints, {}
+        return list(hints)
+
+    def _scan(self) -> bool:
+        """Scan once; return whether the root could be read."""
+        started = self._clock.monotonic()
+        with self._lock:
+            self._next_scan = float("inf")  # a hint from here on asks for another one
+        pause = self._inbox.folder.rescan if self.observer == "native" else self._inbox.folder.poll_interval
+        try:
+            outcome = self._detect.scan()
+        except LaneTrouble as trouble:
+            self._guard.report(trouble)
+            outcome = None
+        ended = self._clock.monotonic()
+        with self._lock:
+            self._earliest_scan = ended + SCAN_SHARE * (ended - started)
+            self._next_scan = max(min(self._next_scan, ended + pause), self._earliest_scan)
+        if outcome is not None and outcome.complete:
+            self.scans += 1
+        return outcome is not None
+
+    def _seconds_until_due(self) -> float:
+        next_look = self._detect.next_look()
+        with self._lock:
+            if self._hints:
+                return 0.0
+            due = min(self._next_scan, self._next_check)
+        if next_look is not None:
+            due = min(due, next_look)
+        return max(SHORTEST_WAIT, due - self._clock.monotonic())

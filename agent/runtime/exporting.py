@@ -1,0 +1,129 @@
+"""The export loop: polls the service for what is ready and hands it to as many workers as the watch folder has."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from agent.errors import LedgerUnavailable, LocalTrouble, ServiceTrouble, StaleRecord, Stopping
+from agent.model import RootKind
+from agent.runtime.roots import RootGuard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.model import Task, TaskRecord, WatchFolder
+    from agent.runtime.parts import Parts
+
+logger = logging.getLogger(__name__)
+
+QUEUED_PER_WORKER = 2
+"""Exports handed to a watch folder's workers at once, for each of them; the rest waits at the service."""
+IDLE_WITHOUT_OUTPUT = 60.0
+
+
+class ExportLoop:
+    """Polls and dispatches; `step` runs in the thread that owns it."""
+
+    def __init__(self, parts: Parts, *, wake: Callable[[], None]) -> None:
+        self._parts = parts
+        self._wake = wake
+        self._folders = [folder for folder in parts.settings.watch_folders if folder.output is not None]
+        self._guards = {
+            folder.name: RootGuard(
+                folder, RootKind.OUTPUT, ledger=parts.ledger, lane=parts.lanes.export(folder.name)
+            )
+            for folder in self._folders
+        }
+        self._pools = {
+            folder.name: ThreadPoolExecutor(folder.export.workers, thread_name_prefix=f"export {folder.name}")
+            for folder in self._folders
+        }
+        self._pause = self._shortest
+        self.polls = 0
+        """Lists read so far."""
+
+    @property
+    def _shortest(self) -> float:
+        return min((folder.export.poll_min for folder in self._folders), default=IDLE_WITHOUT_OUTPUT)
+
+    @property
+    def _longest(self) -> float:
+        return min((folder.export.poll_max for folder in self._folders), default=IDLE_WITHOUT_OUTPUT)
+
+    def step(self) -> float:
+        """Poll once, dispatch what is ready and return the seconds until the next poll."""
+        if not self._folders:
+            return IDLE_WITHOUT_OUTPUT
+        healthy = [folder for folder in self._folders if self._guards[folder.name].check()]
+        service = self._parts.lanes.service
+        if not healthy:
+            return self._shortest
+        if not service.enter():
+            return min(self._longest, max(0.05, service.wait_seconds()))
+        try:
+            found = self._parts.polling.work(healthy)
+        except ServiceTrouble as trouble:
+            service.failed(trouble)
+            return 0.05
+        except BaseException:
+            service.leave()
+            raise
+        service.succeeded()
+        self.polls += 1
+        dispatched = sum(self._dispatch(folder, record, task) for folder, record, task in found)
+        if dispatched:
+            self._pause = self._shortest
+            return self._shortest if len(self._parts.tasks_in_hand) else 0.0
+        pause, self._pause = self._pause, min(self._longest, self._pause * 2)
+        return pause
+
+    def close(self) -> None:
+        """Let the workers end: those under way give their lease back, the rest is not begun."""
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _dispatch(self, folder: WatchFolder, record: TaskRecord, task: Task) -> int:
+        """Hand one export to its workers; return 1 where it was taken."""
+        lane = self._parts.lanes.export(folder.name)
+        in_hand = self._parts.tasks_in_hand
+        if len(in_hand) >= QUEUED_PER_WORKER * sum(other.export.workers for other in self._folders):
+            return 0
+        if not in_hand.take(task.id):
+            return 0
+        if not lane.enter():
+            in_hand.release(task.id)
+            return 0
+        self._pools[folder.name].submit(self._work, folder, record, task)
+        return 1
+
+    def _work(self, folder: WatchFolder, record: TaskRecord, task: Task) -> None:
+        lane = self._parts.lanes.export(folder.name)
+        try:
+            if self._parts.stop.is_set():
+                lane.leave()
+                return
+            current = self._parts.ledger.task(record.task_id)
+            self._parts.exporting.work(folder, current or record, task)
+        except LocalTrouble as trouble:
+            lane.failed(trouble)
+        except ServiceTrouble as trouble:
+            lane.leave()
+            self._parts.lanes.service.failed(trouble)
+        except (StaleRecord, Stopping) as error:
+            lane.leave()
+            logger.debug("%s: task %s: %s", folder.name, task.id, error.message)
+        except LedgerUnavailable as trouble:
+            lane.leave()
+            logger.error("%s: task %s: %s", folder.name, task.id, trouble.message)  # noqa: TRY400 -- says all there is
+        except Exception:
+            # A pool's thread has nobody above it: without this line the error would vanish in an unread future.
+            lane.leave()
+            logger.exception("%s: task %s: unexpected error", folder.name, task.id)
+        else:
+            lane.succeeded()
+        finally:
+            self._parts.tasks_in_hand.release(task.id)
+            if not len(self._parts.tasks_in_hand):
+                self._wake()

@@ -1,0 +1,174 @@
+"""Lanes: whether the service, the way in or the way out of a watch folder works now, and when it is tried again.
+
+A lane that meets trouble waits; when the wait is over one worker may try (the others keep waiting), and what comes of
+that opens the lane or makes it wait longer. Lanes know no rule of their own: the backoff and the trouble are handed in.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from agent.model import LaneReason, LaneState
+from agent.rules.retrying import Backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.errors import LaneTrouble
+    from agent.model import RetrySettings
+    from agent.ports import Clock
+
+logger = logging.getLogger(__name__)
+
+SERVICE_LANE = "service"
+PROBE_PATIENCE = 900.0
+"""Seconds after which a probe that never reported back is given up: a 2 GB upload may take that long."""
+
+
+def submission_lane(watch_folder: str) -> str:
+    """Return the name of the lane in."""
+    return f"{watch_folder}/submission"
+
+
+def export_lane(watch_folder: str) -> str:
+    """Return the name of the lane out."""
+    return f"{watch_folder}/export"
+
+
+class Lane:
+    """One lane; every method may be called from any thread."""
+
+    def __init__(self, name: str, *, retry: RetrySettings, clock: Clock, random: Callable[[], float]) -> None:
+        self.name = name
+        self._clock = clock
+        self._random = random
+        self._backoff = Backoff(first=retry.first, max=retry.max)
+        self._lock = threading.Lock()
+        self._state = LaneState(name)
+        self._paused = False
+        self._attempt = 0
+        self._open_at = 0.0
+        self._probe_until: float | None = None
+
+    def enter(self) -> bool:
+        """Return whether the caller may work now; while the lane recovers, only one caller may."""
+        with self._lock:
+            if self._paused:
+                return False
+            if self._state.reason is None:
+                return True
+            now = self._clock.monotonic()
+            if now < self._open_at or (self._probe_until is not None and now < self._probe_until):
+                return False
+            self._probe_until = now + PROBE_PATIENCE
+            return True
+
+    def leave(self) -> None:
+        """Say that the work allowed by `enter` told nothing about the lane: somebody else may try."""
+        with self._lock:
+            self._probe_until = None
+
+    def succeeded(self) -> None:
+        """Say that the lane works."""
+        with self._lock:
+            was, self._state = self._state, LaneState(self.name)
+            self._attempt = 0
+            self._open_at = 0.0
+            self._probe_until = None
+        if was.reason is not None:
+            logger.info("%s: works again after %s", self.name, was.reason.value)
+
+    def failed(self, trouble: LaneTrouble) -> None:
+        """Make the lane wait: as long as the other side asked for, else by the backoff."""
+        with self._lock:
+            now = self._clock.monotonic()
+            if self._state.reason is not None and now < self._open_at and self._probe_until is None:
+                # Workers that were under way when the lane closed report the same trouble: one attempt, not four.
+                first = False
+                if trouble.retry_after is not None:
+                    self._open_at = max(self._open_at, now + trouble.retry_after)
+            else:
+                first = self._state.reason is not trouble.reason
+                self._attempt += 1
+                own = self._backoff.delay(self._attempt, self._random())
+                self._open_at = now + (own if trouble.retry_after is None else max(trouble.retry_after, own))
+            self._probe_until = None
+            since = self._state.since if self._state.since is not None else self._clock.now()
+            retry_at = self._clock.now() + self._open_at - now
+            self._state = LaneState(self.name, trouble.reason, trouble.message, trouble.hint, since, retry_at)
+        log = logger.warning if first else logger.debug
+        log("%s: waits (%s): %s", self.name, trouble.reason.value, trouble.message)
+
+    def nudge(self) -> None:
+        """Let one worker try at once, without forgetting how often the lane failed."""
+        with self._lock:
+            self._open_at = 0.0
+
+    def pause(self) -> None:
+        """Stop the lane until the operator resumes it."""
+        with self._lock:
+            self._paused = True
+
+    def resume(self) -> None:
+        """Let the lane work again, at once: the operator says that it can."""
+        with self._lock:
+            self._paused = False
+            self._open_at = 0.0
+
+    def wait_seconds(self) -> float:
+        """Return how long nobody may work; 0 where somebody may."""
+        with self._lock:
+            if self._paused:
+                return float("inf")
+            now = self._clock.monotonic()
+            if self._state.reason is None:
+                return 0.0
+            until = max(self._open_at, self._probe_until or 0.0)
+            return max(0.0, until - now)
+
+    @property
+    def state(self) -> LaneState:
+        """Return what status shows."""
+        with self._lock:
+            if self._paused:
+                return LaneState(self.name, LaneReason.PAUSED, "paused by the operator", "type: fsagent resume")
+            return self._state
+
+
+class Lanes:
+    """All lanes of an agent, made when first asked for."""
+
+    def __init__(self, *, retry: RetrySettings, clock: Clock, random: Callable[[], float]) -> None:
+        self._retry = retry
+        self._clock = clock
+        self._random = random
+        self._lock = threading.Lock()
+        self._lanes: dict[str, Lane] = {}
+
+    def __getitem__(self, name: str) -> Lane:
+        """Return the lane of that name."""
+        with self._lock:
+            if name not in self._lanes:
+                self._lanes[name] = Lane(name, retry=self._retry, clock=self._clock, random=self._random)
+            return self._lanes[name]
+
+    @property
+    def service(self) -> Lane:
+        """Return the lane of the service as a whole."""
+        return self[SERVICE_LANE]
+
+    def submission(self, watch_folder: str) -> Lane:
+        """Return the lane in of a watch folder."""
+        return self[submission_lane(watch_folder)]
+
+    def export(self, watch_folder: str) -> Lane:
+        """Return the lane out of a watch folder."""
+        return self[export_lane(watch_folder)]
+
+    def states(self) -> list[LaneState]:
+        """Return the state of every lane, by name."""
+        with self._lock:
+            lanes = list(self._lanes.values())
+        return sorted((lane.state for lane in lanes), key=lambda state: state.lane)

@@ -1,0 +1,149 @@
+"""The sending loop: claims files fairly between watch folders and takes each through submit and file away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from agent.errors import (
+    FileBusy,
+    FileRefused,
+    LaneTrouble,
+    LocalTrouble,
+    ServiceTrouble,
+    ServiceUnavailable,
+    SetupRefused,
+)
+from agent.model import FileState, LaneReason, Reason
+from agent.rules.retrying import RefusalStreak
+from agent.submission.submit import refuses_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agent.model import FileRecord
+    from agent.runtime.lanes import Lane
+    from agent.runtime.parts import Parts
+    from agent.submission.inbox import Inbox
+
+logger = logging.getLogger(__name__)
+
+IDLE = 1.0
+"""Seconds between two looks for work without being woken."""
+
+
+class Sending:
+    """What the sending workers share: whose turn it is, and how often the service refused in a row."""
+
+    def __init__(self, parts: Parts, inboxes: Sequence[Inbox], *, nudge: Callable[[], None]) -> None:
+        self._parts = parts
+        self._inboxes = list(inboxes)
+        self._nudge = nudge
+        """Wakes those who care for what a worker leaves behind."""
+        self._lock = threading.Lock()
+        self._turn = 0
+        self._streaks: dict[str, RefusalStreak] = {}
+
+    def step(self) -> float:
+        """Send one file and return the seconds to wait before the next try; 0 while there is work."""
+        service = self._parts.lanes.service
+        if not service.enter():
+            return min(IDLE, max(0.05, service.wait_seconds()))
+        claimed = self._claim()
+        if claimed is None:
+            service.leave()
+            return IDLE
+        inbox, record = claimed
+        try:
+            self._work(inbox, record, service)
+        finally:
+            self._parts.files_in_hand.release(record.key)
+        return 0.0
+
+    def _claim(self) -> tuple[Inbox, FileRecord] | None:
+        """Claim the oldest file of the folder whose turn it is, else of the next that has one."""
+        with self._lock:
+            count = len(self._inboxes)
+            for offset in range(count):
+                position = (self._turn + offset) % count
+                inbox = self._inboxes[position]
+                lane = self._parts.lanes.submission(inbox.folder.name)
+                if not lane.enter():
+                    continue
+                record = self._parts.ledger.claim(
+                    inbox.folder.name, claimed_by=self._parts.agent_id, now=self._parts.clock.now()
+                )
+                if record is None:
+                    lane.leave()
+                    continue
+                self._parts.files_in_hand.take(record.key)
+                self._turn = (position + 1) % count
+                return inbox, record
+        return None
+
+    def _work(self, inbox: Inbox, record: FileRecord, service: Lane) -> None:
+        lane = self._parts.lanes.submission(inbox.folder.name)
+        streak = self._streaks.get(inbox.folder.name, RefusalStreak())
+        try:
+            record = self._parts.submit.work(inbox, record, refusals_stop=streak.stops)
+            self._judge(record, lane, service, inbox.folder.name)
+            if record.filing and record.filed_at is None:
+                self._parts.file_away.carry_out(inbox.folder, record)
+        except FileRefused:  # kept in the inbox: the service refuses everything
+            service.succeeded()
+            self._refused(lane, inbox.folder.name)
+        except FileBusy as busy:
+            logger.info("%s: %s: filed later: %s", inbox.folder.name, record.relative_path, busy.message)
+            self._nudge()
+        except LaneTrouble as trouble:
+            self._blame(trouble, lane, service)
+            self._nudge()
+        except BaseException:
+            lane.leave()
+            service.leave()
+            self._nudge()
+            raise
+
+    def _judge(self, record: FileRecord, lane: Lane, service: Lane, name: str) -> None:
+        """Say what the outcome tells about the lanes."""
+        if record.state is FileState.UNKNOWN:
+            service.leave()
+            lane.failed(
+                ServiceUnavailable(
+                    record.detail,
+                    reason=LaneReason.SERVICE_UNAVAILABLE,
+                    hint="the file is looked for at the service before it is sent again",
+                )
+            )
+            self._nudge()
+        elif record.reason is Reason.REFUSED_BY_SERVICE:
+            service.succeeded()
+            self._refused(lane, name)
+        elif record.task_id:
+            self._streaks[name] = RefusalStreak()
+            service.succeeded()
+            lane.succeeded()
+            self._nudge()
+        else:
+            service.leave()
+            lane.leave()
+
+    def _refused(self, lane: Lane, name: str) -> None:
+        streak = self._streaks[name] = self._streaks.get(name, RefusalStreak()).refused()
+        if streak.stops:
+            trouble = refuses_all()
+            trouble.retry_after = self._parts.settings.retry.max
+            lane.failed(trouble)
+        else:
+            lane.succeeded()
+
+    def _blame(self, trouble: LaneTrouble, lane: Lane, service: Lane) -> None:
+        """Let the lane wait whose trouble it is."""
+        lane.failed(trouble)
+        if isinstance(trouble, ServiceTrouble) and not isinstance(trouble, SetupRefused):
+            service.failed(trouble)
+        elif isinstance(trouble, LocalTrouble):
+            service.leave()
+        else:
+            service.succeeded()

@@ -1,0 +1,369 @@
+"""The sandbox itself: tasks and how they move (apis.md 1.2 to 1.4), without HTTP and without threads of its own.
+
+Time comes from an injected clock plus what `advance_clock` added. Nothing happens by itself: every look first carries
+out what became due since the last one, each step at the time it was due, so delays cost no waiting and tests drive
+them. Lists are answered from an index by state. Reading documents is somebody else's work (`reading`): it takes
+entries from `next_unread` and hands back what it found; a task stays `running` until it has.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections import deque
+from contextlib import contextmanager
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from agent.model import ServiceTaskState as State
+from agent.sandbox.exporting import make_specification
+from agent.sandbox.faults import FaultBook, RequestLog
+from agent.sandbox.problems import bad_request, unknown, wrong_state
+from agent.sandbox.records import (
+    ACTIONS,
+    EXPORT,
+    PENDING,
+    STATES,
+    StoredDocument,
+    TaskEntry,
+    insight,
+    new_id,
+    task_document,
+    wire_time,
+)
+from agent.sandbox.settings import SandboxProject, SandboxSettings
+from agent.sandbox.storage import Incoming, Storage
+from agent.sandbox.tokens import Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from agent.sandbox.documents import DocumentContents
+
+
+class WallClock(Protocol):
+    """Where the sandbox gets the time from; `ports.Clock` fits."""
+
+    def now(self) -> float:
+        """Return UTC unix seconds."""
+
+
+class Due(NamedTuple):
+    """A time at which something happens to a task; `generation` None: its time limit, whatever its state."""
+
+    at: float
+    order: int
+    task_id: str
+    generation: int | None
+
+
+class Sandbox:
+    """The service's state. Any thread may call anything; what cannot be raises Refusal."""
+
+    def __init__(self, settings: SandboxSettings, *, clock: WallClock) -> None:
+        self.settings = settings
+        self.faults = FaultBook()
+        self.requests = RequestLog()
+        self._clock = clock
+        self._offset = 0.0
+        self._changed = threading.Condition(threading.RLock())
+        self._tokens = Tokens(settings)
+        self._projects = {project.id: project for project in settings.projects}
+        self._tasks: dict[str, TaskEntry] = {}
+        self._by_state: dict[State, dict[str, TaskEntry]] = {state: {} for state in State}
+        self._by_collection: dict[str, TaskEntry] = {}
+        self._due: list[Due] = []
+        self._order = count()
+        self._unread: deque[TaskEntry] = deque()
+        self._overdue: set[str] = set()
+        self._storage = Storage()
+        self._closed = False
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """Return the sandbox's time, UTC unix seconds."""
+        return self._clock.now() + self._offset
+
+    def advance_clock(self, seconds: float) -> None:
+        """Move the sandbox's time forward."""
+        with self._up_to_date():
+            self._offset += seconds
+        with self._up_to_date():
+            self._changed.notify_all()
+
+    @contextmanager
+    def _up_to_date(self) -> Iterator[float]:
+        """Hold the lock with everything carried out that is due; give the time."""
+        with self._changed:
+            now = self.now()
+            while self._due and self._due[0].at <= now:
+                due = heapq.heappop(self._due)
+                task = self._tasks.get(due.task_id)
+                if task is None:
+                    continue
+                if due.generation is None:
+                    if not task.is_final:
+                        self._end(
+                            task, State.TIMED_OUT, due.at, message="The task took longer than its project allows."
+                        )
+                elif due.generation == task.generation:
+                    self._step(task, due.at)
+            yield now
+
+    def _step(self, task: TaskEntry, at: float) -> None:
+        """Do what the end of the current state's time means."""
+        if task.is_final:
+            del self._tasks[task.id]
+            del self._by_state[task.state][task.id]
+        elif task.state is State.QUEUED:
+            self._enter(task, State.RUNNING, at, lasts=self.settings.processing_delay)
+        elif task.state is State.PENDING_COMPLETE:
+            self._enter(task, State.PENDING_START, at)
+        elif task.outcome is not None:
+            self._end(task, task.outcome, at, message=task.message)
+        elif task.is_read:
+            self._finish_processing(task, at)
+        else:
+            self._overdue.add(task.id)
+
+    def _enter(self, task: TaskEntry, state: State, at: float, *, lasts: float | None = None) -> None:
+        del self._by_state[task.state][task.id]
+        task.state = state
+        task.generation += 1
+        self._by_state[state][task.id] = task
+        if lasts is not None:
+            self._plan(task, at + lasts)
+
+    def _plan(self, task: TaskEntry, at: float) -> None:
+        heapq.heappush(self._due, Due(at, next(self._order), task.id, task.generation))
+
+    def _end(self, task: TaskEntry, state: State, at: float, *, message: str = "") -> None:
+        """Enter a final state: the data is deleted, the record stays for a while (seed 000)."""
+        task.message = message
+        task.contents = None
+        task.specification = None
+        self._overdue.discard(task.id)
+        del self._by_collection[task.file_collection_id]
+        self._storage.delete(task.document)
+        self._enter(task, state, at, lasts=self.settings.retention)
+
+    def _finish_processing(self, task: TaskEntry, at: float) -> None:
+        self._overdue.discard(task.id)
+        if task.contents is None:
+            self._end(task, State.FAILED, at, message=task.message)
+        else:
+            self._enter(task, State.PENDING_START, at)
+
+    # --- tokens and projects --------------------------------------------------------------------------------------
+
+    def issue_token(self, client_id: str, client_secret: str) -> str:
+        """Return a new access token. Raises TokenRefusal."""
+        with self._changed:
+            return self._tokens.issue(client_id, client_secret, now=self.now())
+
+    def check_token(self, authorization: str | None) -> None:
+        """Accept an Authorization header. Raises Refusal (401)."""
+        with self._changed:
+            self._tokens.check(authorization, now=self.now())
+
+    def revoke_tokens(self) -> None:
+        """Make every token invalid."""
+        with self._changed:
+            self._tokens.revoke_all()
+
+    def projects(self) -> Sequence[SandboxProject]:
+        """Return the projects, oldest first."""
+        with self._changed:
+            return tuple(self._projects.values())
+
+    def project(self, project_id: str) -> SandboxProject:
+        """Return one project. Raises Refusal (404)."""
+        with self._changed:
+            found = self._projects.get(project_id)
+        if found is None:
+            raise unknown("unknown-project", "There is no project with this id.")
+        return found
+
+    def add_project(self, name: str) -> SandboxProject:
+        """Return a new project."""
+        project = SandboxProject(new_id(), name)
+        with self._changed:
+            self._projects[project.id] = project
+        return project
+
+    # --- tasks ----------------------------------------------------------------------------------------------------
+
+    def receive(self) -> Incoming:
+        """Return a file to write a document's body to."""
+        return self._storage.receive()
+
+    def create_task(
+        self, project: SandboxProject, *, tags: dict[str, str], content_type: str, document: StoredDocument
+    ) -> dict[str, Any]:
+        """Return the object of a new, queued task."""
+        with self._up_to_date() as now:
+            order = next(self._order)
+            task = TaskEntry(new_id(), order, project, new_id(), wire_time(now), tags, content_type, document)
+            self._tasks[task.id] = task
+            self._by_state[task.state][task.id] = task
+            self._by_collection[task.file_collection_id] = task
+            self._plan(task, now + self.settings.queue_delay)
+            if self.settings.task_timeout is not None:
+                limit = now + self.settings.task_timeout
+                heapq.heappush(self._due, Due(limit, next(self._order), task.id, None))
+            self._unread.append(task)
+            self._changed.notify_all()
+            return self._document(task)
+
+    def list_tasks(self, *, state: str | None = None, client_action: str | None = None) -> list[dict[str, Any]]:
+        """Return task objects, oldest first; None: whatever it is. Raises Refusal (400) for an unknown value."""
+        if state is not None and state not in STATES:
+            raise bad_request("state", "The state is none a task can have.")
+        if client_action is not None:
+            require_action(client_action, "client_action")
+        with self._up_to_date():
+            if state is None and client_action is None:
+                return [self._document(task) for task in self._tasks.values()]
+            states = PENDING if state is None else (State(state),)
+            found = [task for each in states for task in self._by_state[each].values()]
+            if client_action is not None:
+                found = [task for task in found if task.client_action == client_action]
+            found.sort(key=lambda task: task.sequence)
+            return [self._document(task) for task in found]
+
+    def get_task(self, task_id: str) -> dict[str, Any]:
+        """Return one task object. Raises Refusal (404)."""
+        with self._up_to_date():
+            return self._document(self._find(task_id))
+
+    def start(self, task_id: str, action: str) -> dict[str, Any]:
+        """Take the lease and return the Export Specification. Raises Refusal (404, 409)."""
+        with self._up_to_date() as now:
+            task = self._find(task_id)
+            require_state(task, State.PENDING_START, action)
+            assert task.contents is not None  # no task waits for export before it was read
+            if task.specification is None:
+                task.document_file_id = new_id()
+                folder = self.settings.export_folder
+                task.specification = make_specification(task, task.contents, folder_template=folder)
+            task.calls["start"] += 1
+            self._enter(task, State.PENDING_COMPLETE, now, lasts=self.settings.lease)
+            return task.specification
+
+    def complete(self, task_id: str, action: str) -> None:
+        """End the action as done; the task runs on to `completed`. Raises Refusal (404, 409)."""
+        self._leave(task_id, action, outcome=State.COMPLETED, call="complete")
+
+    def fail(self, task_id: str, action: str, message: str) -> None:
+        """End the task; it runs on to `failed` (A-failca). Raises Refusal (404, 409)."""
+        self._leave(task_id, action, outcome=State.FAILED, call="fail", message=message)
+
+    def _leave(self, task_id: str, action: str, *, outcome: State, call: str, message: str = "") -> None:
+        with self._up_to_date() as now:
+            task = self._find(task_id)
+            require_state(task, State.PENDING_COMPLETE, action)
+            task.calls[call] += 1
+            task.outcome = outcome
+            task.message = message
+            self._enter(task, State.RUNNING, now, lasts=self.settings.finish_delay)
+
+    def cancel(self, task_id: str, action: str) -> None:
+        """Give the lease back; the task waits again at once (A-cancelca). Raises Refusal (404, 409)."""
+        with self._up_to_date() as now:
+            task = self._find(task_id)
+            require_state(task, State.PENDING_COMPLETE, action)
+            task.calls["cancel"] += 1
+            self._enter(task, State.PENDING_START, now)
+
+    def cancel_task(self, task_id: str) -> None:
+        """End the task as `canceled`. Raises Refusal (404, 409 where it is final)."""
+        with self._up_to_date() as now:
+            task = self._find(task_id)
+            if task.is_final:
+                raise wrong_state(f"The task is {task.state.value} and cannot be canceled.")
+            task.calls["cancel_task"] += 1
+            self._end(task, State.CANCELED, now)
+
+    def document(self, collection_id: str, file_id: str) -> TaskEntry:
+        """Return the task whose document this is. Raises Refusal (404)."""
+        with self._up_to_date():
+            task = self._by_collection.get(collection_id)
+            if task is None or not file_id or task.document_file_id != file_id:
+                raise unknown("unknown-file", "There is no such file, or it was deleted with its task's data.")
+            return task
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return all that is known of every task, oldest first."""
+        with self._up_to_date():
+            return [insight(task) for task in self._tasks.values()]
+
+    def _find(self, task_id: str) -> TaskEntry:
+        task = self._tasks.get(task_id)
+        if task is None:
+            raise unknown("unknown-task", "There is no task with this id, or no longer.")
+        return task
+
+    def _document(self, task: TaskEntry) -> dict[str, Any]:
+        return task_document(task, tags=self.settings.list_tags, message=self.settings.show_message)
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def next_unread(self) -> TaskEntry | None:
+        """Return the oldest task whose document nobody read yet, and count it as taken; None: there is none."""
+        with self._changed:
+            while self._unread:
+                task = self._unread.popleft()
+                if not task.is_final:
+                    return task
+            return None
+
+    def wait_for_unread(self) -> bool:
+        """Wait until there is something to read; False: the sandbox closes."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._unread or self._closed)
+            return not self._closed
+
+    def record_reading(self, task: TaskEntry, *, contents: DocumentContents | None, message: str = "") -> None:
+        """Note what a document holds, or why it cannot be read; a task whose time was up goes on now."""
+        with self._up_to_date() as now:
+            if not task.is_final:
+                task.is_read, task.contents, task.message = True, contents, message
+                if task.id in self._overdue:
+                    self._finish_processing(task, now)
+            self._changed.notify_all()
+
+    def is_reading_overdue(self) -> bool:
+        """Tell whether a task stays `running` only because its document is not read yet."""
+        with self._up_to_date():
+            return bool(self._overdue)
+
+    def wait_until_read(self, seconds: float) -> bool:
+        """Wait, in real seconds, until no reading is overdue; return whether that is so."""
+        with self._up_to_date():
+            return self._changed.wait_for(lambda: not self._overdue or self._closed, timeout=seconds)
+
+    def release(self) -> None:
+        """Let every waiting thread go; nothing is read any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Release, and delete all data; nobody may read a document any more."""
+        self.release()
+        self._storage.close()
+
+
+def require_action(action: str, parameter: str) -> None:
+    """Accept `export` and `validation`. Raises Refusal (400)."""
+    if action not in ACTIONS:
+        raise bad_request("action", f"{parameter} is neither export nor validation.")
+
+
+def require_state(task: TaskEntry, state: State, action: str) -> None:
+    """Accept a task in this state that waits for this action. Raises Refusal (409)."""
+    if task.state is not state:
+        raise wrong_state(f"The task is {task.state.value}, not {state.value}.")
+    if action != EXPORT:
+        raise wrong_state(f"The task waits for {EXPORT}, not {action}.")

@@ -1,0 +1,97 @@
+"""The export the sandbox makes of a document: a CSV, a JSON, and the document itself (apis.md 1.4, seed 002)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from agent.sandbox.documents import DocumentContents
+    from agent.sandbox.records import TaskEntry
+
+_UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
+_INVOICE_NUMBER: Final = re.compile(
+    r"(?:invoice|rechnung|facture)\s*(?:no|number|nr|nummer|#)?\s*[.:#]*\s*([A-Z0-9][A-Z0-9/-]*[0-9])", re.IGNORECASE
+)
+_TEXT_LIMIT: Final = 200_000
+_LINE_LIMIT: Final = 200
+_EXTENSIONS: Final = {"pdf": ".pdf", "tiff": ".tif"}
+
+
+def make_specification(task: TaskEntry, contents: DocumentContents, *, folder_template: str) -> dict[str, Any]:
+    """Return the Export Specification: one document of three files."""
+    file_name = _document_name(task.file_name, contents.kind)
+    stem = file_name.rpartition(".")[0]
+    folder = folder_template.format(
+        stem=stem,
+        task_name=safe_part(task.name),
+        project_name=safe_part(task.project.name),
+        kind=contents.kind,
+    )
+    fields = _fields(file_name, contents)
+    url = f"/file_collections/{task.file_collection_id}/files/{task.document_file_id}"
+    return {
+        "documents": [
+            {
+                "files": [
+                    _content_file(folder, f"{stem}.csv", _as_csv(fields)),
+                    _content_file(folder, f"{stem}.json", _as_json(fields, contents)),
+                    {"folder": folder, "filename": file_name, "source": "url", "content": None, "url": url},
+                ]
+            }
+        ]
+    }
+
+
+def safe_part(name: str) -> str:
+    """Return a name that is one part of a path everywhere."""
+    last = re.split(r"[/\\]", name)[-1]
+    return _UNSAFE.sub("_", last).rstrip(". ").lstrip() or "document"
+
+
+def _document_name(file_name: str, kind: str) -> str:
+    """Return the name of the exported document; its extension is never that of the data beside it."""
+    safe = safe_part(file_name)
+    stem, dot, extension = safe.rpartition(".")
+    if not (dot and stem) or extension.lower() in {"csv", "json"}:
+        return safe + _EXTENSIONS[kind]
+    return safe
+
+
+def _content_file(folder: str, filename: str, content: str) -> dict[str, Any]:
+    return {"folder": folder, "filename": filename, "source": "content", "content": content, "url": None}
+
+
+def _fields(file_name: str, contents: DocumentContents) -> dict[str, Any]:
+    text = contents.text
+    invoice = _INVOICE_NUMBER.search(text)
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return {
+        "file_name": file_name,
+        "kind": contents.kind,
+        "pages": contents.pages,
+        "words": len(text.split()),
+        "first_line": _printable(first[:_LINE_LIMIT]),
+        "invoice_number": invoice.group(1) if invoice else "",
+    }
+
+
+def _as_csv(fields: dict[str, Any]) -> str:
+    table = io.StringIO()
+    writer = csv.DictWriter(table, fieldnames=list(fields), lineterminator="\n")
+    writer.writeheader()
+    writer.writerow(fields)
+    return table.getvalue()
+
+
+def _as_json(fields: dict[str, Any], contents: DocumentContents) -> str:
+    return json.dumps({**fields, "text": _printable(contents.text[:_TEXT_LIMIT])}, ensure_ascii=False, indent=2) + "\n"
+
+
+def _printable(text: str) -> str:
+    """Return text that can be written as UTF-8 and holds no control characters but tab and newline."""
+    whole = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(character if character in "\t\n" or character.isprintable() else " " for character in whole)

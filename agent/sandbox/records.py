@@ -1,0 +1,124 @@
+"""What the sandbox keeps of one task, and how a task looks on the wire (apis.md 1.2)."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from agent.model import FINAL_SERVICE_STATES, ServiceTaskState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.sandbox.documents import DocumentContents
+    from agent.sandbox.settings import SandboxProject
+
+MEDIA_TYPES = {"pdf": "application/pdf", "tiff": "image/tiff"}
+EXPORT = "export"
+ACTIONS = ("export", "validation")
+STATES = tuple(state.value for state in ServiceTaskState if state is not ServiceTaskState.UNRECOGNISED)
+PENDING = (ServiceTaskState.PENDING_START, ServiceTaskState.PENDING_COMPLETE)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """An uploaded document on disk."""
+
+    path: Path
+    size: int
+    sha256: str
+
+
+@dataclass(slots=True)
+class TaskEntry:
+    """One task; changed only by the Sandbox, under its lock."""
+
+    id: str
+    sequence: int
+    project: SandboxProject
+    file_collection_id: str
+    created_at: str
+    tags: dict[str, str]
+    content_type: str
+    document: StoredDocument
+    state: ServiceTaskState = ServiceTaskState.QUEUED
+    outcome: ServiceTaskState | None = None
+    """Where `running` leads once an action ended; None: the document is being processed."""
+    generation: int = 0
+    """Counts changes of state, so that times set for an earlier state are recognised."""
+    is_read: bool = False
+    contents: DocumentContents | None = None
+    message: str = ""
+    document_file_id: str = ""
+    specification: dict[str, Any] | None = None
+    calls: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def name(self) -> str:
+        """The task_name tag."""
+        return self.tags["task_name"]
+
+    @property
+    def file_name(self) -> str:
+        """What the exported files are named after."""
+        return self.tags.get("file_name") or self.name
+
+    @property
+    def media_type(self) -> str:
+        """The document's type by what was read; what was declared bears it out."""
+        return MEDIA_TYPES[self.contents.kind] if self.contents else self.content_type
+
+    @property
+    def client_action(self) -> str:
+        """What the task waits for; empty outside the pending states."""
+        return EXPORT if self.state in PENDING else ""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing but being forgotten can happen to it."""
+        return self.state in FINAL_SERVICE_STATES
+
+
+def new_id() -> str:
+    """Return 22 URL-safe characters."""
+    return secrets.token_urlsafe(16)
+
+
+def wire_time(seconds: float) -> str:
+    """Return unix seconds as the service writes them, in whole seconds."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def task_document(task: TaskEntry, *, tags: bool, message: bool) -> dict[str, Any]:
+    """Return the task object of the wire; `tags` and `message`: show what is not documented."""
+    document: dict[str, Any] = {
+        "id": task.id,
+        "name": task.name,
+        "file_collection_id": task.file_collection_id,
+        "project_id": task.project.id,
+        "project_name": task.project.name,
+        "created_at": task.created_at,
+        "state": task.state.value,
+    }
+    if task.state in PENDING:
+        document["documents_count"] = 1
+        document["client_action"] = task.client_action
+    if tags:
+        document["tags"] = task.tags
+    if message and task.message:
+        document["message"] = task.message
+    return document
+
+
+def insight(task: TaskEntry) -> dict[str, Any]:
+    """Return everything a test may ask about a task."""
+    return {
+        **task_document(task, tags=True, message=True),
+        "content_type": task.content_type,
+        "size": task.document.size,
+        "sha256": task.document.sha256,
+        "calls": dict(task.calls),
+    }

@@ -1,0 +1,173 @@
+"""File away: moves a source to the place the ledger has planned for it, and says there that it did.
+
+The destination is durable in the ledger before anything moves, so that doing it again after a crash finds the file
+either here or there. Nothing is moved but the very bytes that were sent or judged.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from agent.errors import FileBusy, NotRegular, StaleRecord
+from agent.folders import filing
+from agent.model import Event, FileState
+from agent.rules.naming import clash_name, for_display
+from agent.submission.notes import error_note
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from agent.model import FileRecord, WatchFolder
+    from agent.ports import Clock, Ledger
+
+logger = logging.getLogger(__name__)
+
+CLASHES_TRIED = 20
+"""A clash name carries 16 random bits and the second: twenty taken ones in a row mean that something else is wrong."""
+
+STATE_ONCE_FILED = {
+    (FileState.SUBMITTED, "archive"): FileState.ARCHIVED,
+    (FileState.REJECTED, "inbox"): FileState.GONE,
+}
+"""A retry ends the record: what lies in the inbox again is a file of its own."""
+
+
+def folder_of(folder: WatchFolder, place: str) -> Path:
+    """Return the root of a place a file lies in or goes to: inbox (also ""), archive or error."""
+    root = {"": folder.inbox, "inbox": folder.inbox, "archive": folder.archive, "error": folder.error}[place]
+    assert root is not None, f"{folder.name} has no {place or 'inbox'}"
+    return root
+
+
+class FileAway:
+    """Carries out planned filings."""
+
+    def __init__(self, *, ledger: Ledger, clock: Clock, entropy: Callable[[], int]) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._entropy = entropy
+
+    def carry_out(self, folder: WatchFolder, record: FileRecord) -> FileRecord:
+        """Move the file of a record whose filing is planned and return the record as it stands then.
+
+        Raises FileBusy where the source is locked (it stays planned), LocalTrouble and LedgerUnavailable.
+        """
+        for _ in range(CLASHES_TRIED):
+            try:
+                identity = self._move(folder, record)
+            except FileExistsError:
+                record = self._plan_anew(record)
+                continue
+            if identity is None:
+                return self._not_there(record)
+            if record.filing == "error":
+                self._write_note(folder, record)
+            record = self._done(record, identity)
+            if record.filed_at is not None:
+                return record
+        raise FileBusy(
+            f"no free name for {for_display(record.relative_path)} in {folder_of(folder, record.filing)}",
+            hint="look what creates files in that folder",
+        )
+
+    def _move(self, folder: WatchFolder, record: FileRecord) -> str | None:
+        """Return the identity of the file at its destination; None where it is neither here nor there.
+
+        Raises FileExistsError where somebody else's file has that name.
+        """
+        source_root = folder_of(folder, record.filed_in)
+        destination_root = folder_of(folder, record.filing)
+        try:
+            return filing.file_away(
+                source_root=source_root,
+                relative_path=record.lies_at,
+                signature=record.lying_signature,
+                destination_root=destination_root,
+                destination=record.destination,
+                sha256=record.sha256,
+            )
+        except FileExistsError:
+            filed = self._already_filed(destination_root, record)
+            if filed is None:
+                raise
+            # A crash cut a copy to another device off after it was published: only the source is left to remove.
+            filing.remove_filed(
+                source_root, record.lies_at, identity=record.lying_signature.identity, size=record.signature.size
+            )
+            return filed
+        except FileBusy as busy:
+            if busy.gone:
+                return self._already_filed(destination_root, record)
+            raise
+        except NotRegular:
+            return None
+
+    def _already_filed(self, destination_root: Path, record: FileRecord) -> str | None:
+        """Return the identity of the file at the destination where it is this record's, moved before a crash."""
+        filed = filing.find_filed(destination_root, record.destination, record.lying_signature, record.sha256)
+        if filed is None or filed == record.lying_signature.identity:
+            return filed
+        # Recognised by its bytes alone: the same bytes may have been filed there for an earlier drop.
+        for other in self._ledger.find_files(watch_folder=record.watch_folder, sha256=record.sha256):
+            is_other = other.key != record.key and other.filed_in == record.filing
+            if is_other and other.filed_as == record.destination:
+                return None
+        return filed
+
+    def _plan_anew(self, record: FileRecord) -> FileRecord:
+        destination = clash_name(record.relative_path, now=self._clock.now(), entropy=self._entropy())
+        changed = record.change(destination=destination)
+        self._ledger.commit(changed)
+        return changed
+
+    def _write_note(self, folder: WatchFolder, record: FileRecord) -> None:
+        text = error_note(record, at=self._clock.now())
+        filing.write_note(folder_of(folder, "error"), record.destination, text)
+
+    def _done(self, record: FileRecord, identity: str) -> FileRecord:
+        try:
+            return self._commit_done(record, record, identity)
+        except StaleRecord:
+            # The task ended while its source moved: what the row says by now stays, but where the file lies is ours.
+            current = self._ledger.file(record.key)
+            assert current is not None, "rows of unfinished files are never purged"
+            return self._commit_done(record, current, identity)
+
+    def _commit_done(self, record: FileRecord, current: FileRecord, identity: str) -> FileRecord:
+        now = self._clock.now()
+        changed = current.change(
+            state=STATE_ONCE_FILED.get((record.state, record.filing), current.state),
+            state_at=now,
+            in_inbox=False,
+            filed_at=now,
+            filed_in=record.filing,
+            filed_as=record.destination,
+            filed_identity=identity,
+        )
+        if changed.state is FileState.ARCHIVED and changed.reason is not None:
+            # Its task ended badly before it was filed: from here it goes on to error/.
+            changed = replace(
+                changed, state=FileState.REJECTED, filing="error", destination=record.relative_path, filed_at=None
+            )
+        event = Event(now, record.watch_folder, f"filed in {record.filing}", record.destination, record.key)
+        self._ledger.commit(changed, event)
+        logger.info(
+            "%s: %s filed in %s/%s",
+            record.watch_folder,
+            for_display(record.relative_path),
+            record.filing,
+            for_display(record.destination),
+        )
+        return changed
+
+    def _not_there(self, record: FileRecord) -> FileRecord:
+        """Record that somebody took the file away or replaced it: nothing is moved, its task goes on."""
+        now = self._clock.now()
+        detail = "it was moved, deleted or replaced by somebody else before it could be filed"
+        changed = record.change(state=FileState.GONE, state_at=now, in_inbox=False, filed_at=now, detail=detail)
+        self._ledger.commit(changed, Event(now, record.watch_folder, "gone", detail, record.key, record.task_id))
+        logger.warning("%s: %s: %s", record.watch_folder, for_display(record.relative_path), detail)
+        return changed

@@ -1,0 +1,145 @@
+"""Follow: what becomes of our tasks at the service, and what that means for their sources in `archive/`.
+
+Owns the ends of tasks that the export does not bring about itself: failed, timed out, canceled, completed by somebody
+else, or never heard of again. It plans the filing of the source; `file_away` carries it out.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from agent.errors import TaskMoved
+from agent.model import Event, FileState, Reason, ServiceTaskState, TaskReference, TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agent.model import FileRecord, Task, TaskRecord
+    from agent.ports import Clock, Ledger, Service
+
+logger = logging.getLogger(__name__)
+
+ASK_AFTER = 24 * 3600.0
+"""Seconds of silence after which one task is asked for by itself."""
+UNKNOWN_AFTER = 72 * 3600.0
+"""Seconds the service keeps the record of an ended task (seed 000): a 404 before says nothing about its end."""
+
+ENDS: dict[ServiceTaskState, tuple[Reason, str]] = {
+    ServiceTaskState.FAILED: (Reason.TASK_FAILED, "the service could not process the file"),
+    ServiceTaskState.TIMED_OUT: (Reason.TASK_TIMED_OUT, "the task was not finished in the project's time"),
+    ServiceTaskState.CANCELED: (Reason.TASK_CANCELED, "the task was canceled at the service"),
+}
+
+
+class Follow:
+    """Looks for the ends of open tasks."""
+
+    def __init__(self, *, ledger: Ledger, service: Service, clock: Clock) -> None:
+        self._ledger = ledger
+        self._service = service
+        self._clock = clock
+
+    def work(self, *, exports: Callable[[str], bool]) -> bool:
+        """Look once for ended tasks; return whether there was anything to ask for.
+
+        `exports` says whether a watch folder has an output.
+        Raises ServiceTrouble and LedgerUnavailable.
+        """
+        open_tasks = self._ledger.find_tasks(is_open=True, limit=100_000)
+        if not open_tasks:
+            return False
+        completed = any(not exports(record.watch_folder) for record in open_tasks)
+        known = {record.task_id: record for record in open_tasks}
+        references = [TaskReference(record.task_id, record.project_id, record.opened_at) for record in open_tasks]
+        for task in self._service.find_ended(references, completed=completed):
+            record = known.pop(task.id, None)
+            if record is not None:
+                self._ended(record, task, exports=exports)
+        self._ask_for_silent_ones(list(known.values()), exports=exports)
+        return True
+
+    def _ask_for_silent_ones(self, records: Sequence[TaskRecord], *, exports: Callable[[str], bool]) -> None:
+        now = self._clock.now()
+        for record in records:
+            if now - max(record.seen_at, record.asked_at) < ASK_AFTER:
+                continue
+            try:
+                task = self._service.get_task(record.task_id)
+            except TaskMoved:
+                self._forgotten(record)
+                continue
+            if not self._ended(record, task, exports=exports):
+                self._ledger.commit(record.change(seen_at=now, asked_at=now, service_state=task.state.value))
+
+    def _ended(self, record: TaskRecord, task: Task, *, exports: Callable[[str], bool]) -> bool:
+        """Record the end of one task; return whether it has ended."""
+        if task.state in ENDS:
+            reason, sentence = ENDS[task.state]
+            end_failed(self._ledger, record, reason=reason, detail=task.message or sentence, now=self._clock.now())
+            return True
+        if task.state is ServiceTaskState.COMPLETED and not exports(record.watch_folder):
+            self._finish(record, TaskState.EXPORTED, task.state.value, "completed at the service")
+            return True
+        if task.state is ServiceTaskState.COMPLETED and not record.staged:
+            self._finish(record, TaskState.EXPORTED, task.state.value, "completed by another client of the service")
+            return True
+        return False
+
+    def _forgotten(self, record: TaskRecord) -> None:
+        now = self._clock.now()
+        if now - record.opened_at < UNKNOWN_AFTER:
+            self._ledger.commit(record.change(asked_at=now))
+            return
+        detail = "the service no longer knows the task; how it ended is not known"
+        self._finish(record, TaskState.ENDED_UNKNOWN, "", detail)
+
+    def _finish(self, record: TaskRecord, state: TaskState, service_state: str, detail: str) -> None:
+        now = self._clock.now()
+        if record.state is TaskState.SUPERSEDED:
+            state, detail = record.state, record.detail
+        changed = record.change(
+            state=state, state_at=now, ended_at=now, service_state=service_state, detail=detail, started_at=None
+        )
+        event = Event(now, record.watch_folder, state.value, detail, record.file_key, record.task_id)
+        self._ledger.commit(changed, event)
+        logger.info("%s: task %s: %s", record.watch_folder, record.task_id, detail)
+
+
+def end_failed(ledger: Ledger, record: TaskRecord, *, reason: Reason, detail: str, now: float) -> None:
+    """Record that a task failed, with the plan to bring its source from archive/ to error/, in one commit."""
+    state = record.state if record.state is TaskState.SUPERSEDED else TaskState.FAILED
+    changed = record.change(
+        state=state,
+        state_at=now,
+        ended_at=now,
+        service_state=reason.value.removeprefix("task_").replace("_", "-"),
+        detail=record.detail if state is TaskState.SUPERSEDED else detail,
+        started_at=None,
+    )
+    event = Event(now, record.watch_folder, state.value, detail, record.file_key, record.task_id)
+    source = ledger.file(record.file_key) if record.file_key else None
+    if source is None or state is TaskState.SUPERSEDED:
+        ledger.commit(changed, event)
+        return
+    logger.warning("%s: task %s: %s: %s", record.watch_folder, record.task_id, reason.value, detail)
+    ledger.commit(changed, event, rejected_source(source, reason=reason, detail=detail, now=now))
+
+
+def rejected_source(source: FileRecord, *, reason: Reason, detail: str, now: float) -> FileRecord:
+    """Return the source's record on its way from archive/ to error/.
+
+    One that is still to be filed only gets its reason: filing goes on from archive/ to error/ by itself, so that at
+    no time two plans disagree about where the file lies.
+    """
+    if source.state is not FileState.ARCHIVED or source.filed_in != "archive":
+        return source.change(reason=reason, detail=detail)
+    return source.change(
+        state=FileState.REJECTED,
+        state_at=now,
+        reason=reason,
+        detail=detail,
+        filing="error",
+        destination=source.relative_path,
+        filed_at=None,
+    )

@@ -1,0 +1,84 @@
+"""Purge: removes sources the configuration no longer wants kept, by the ledger and only by it.
+
+Never removes a file whose task is open, one the ledger does not know, or one that is not the very file it filed.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from agent.errors import LocalTrouble
+from agent.folders import filing
+from agent.model import Event, FileState, TaskState
+from agent.rules.naming import for_display
+from agent.submission.file_away import folder_of
+
+if TYPE_CHECKING:
+    from agent.model import FileRecord, WatchFolder
+    from agent.ports import Clock, Ledger
+
+logger = logging.getLogger(__name__)
+
+
+class Purge:
+    """Removes what has been kept long enough."""
+
+    def __init__(self, *, ledger: Ledger, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+
+    def work(self, folder: WatchFolder) -> int:
+        """Purge archive/ and error/ of one watch folder and return how many files were removed."""
+        removed = 0
+        now = self._clock.now()
+        if folder.inbox is None:
+            return 0
+        if folder.after_submit == "delete":
+            removed += self._remove_due(folder, "archive", before=now, only_exported=True)
+        if folder.archive_keep is not None:
+            removed += self._remove_due(folder, "archive", before=now - folder.archive_keep, only_exported=False)
+        if folder.error_keep is not None:
+            removed += self._remove_due(folder, "error", before=now - folder.error_keep, only_exported=False)
+        return removed
+
+    def _remove_due(self, folder: WatchFolder, place: str, *, before: float, only_exported: bool) -> int:
+        removed = 0
+        records = self._ledger.find_files(
+            watch_folder=folder.name, filing=place, to_file=False, in_inbox=False, filed_before=before
+        )
+        for record in records:
+            if record.filed_in != place or not self._may_go(record, only_exported=only_exported):
+                continue
+            removed += self._remove(folder, record)
+        return removed
+
+    def _may_go(self, record: FileRecord, *, only_exported: bool) -> bool:
+        if not record.task_id:
+            return not only_exported or record.state is FileState.DUPLICATE
+        task = self._ledger.task(record.task_id)
+        if task is None:
+            return not only_exported
+        if only_exported:
+            return task.state is TaskState.EXPORTED
+        return task.ended_at is not None
+
+    def _remove(self, folder: WatchFolder, record: FileRecord) -> int:
+        root = folder_of(folder, record.filed_in)
+        try:
+            gone = filing.remove_filed(
+                root, record.filed_as, identity=record.filed_identity, size=record.signature.size
+            )
+            if gone and record.filed_in == "error":
+                filing.remove_note(root, record.filed_as)
+        except LocalTrouble as trouble:
+            logger.warning("%s: %s is not removed: %s", folder.name, for_display(record.filed_as), trouble.message)
+            return 0
+        now = self._clock.now()
+        detail = "" if gone else "another file lies there by now: it was left alone"
+        place = record.filed_in
+        changed = record.change(filed_in="deleted", filing="", detail=detail or record.detail)
+        event = Event(now, record.watch_folder, f"removed from {place}", detail, record.key, record.task_id)
+        self._ledger.commit(changed, event)
+        logger.info("%s: %s removed from %s", folder.name, for_display(record.filed_as), place)
+        return int(gone)

@@ -1,0 +1,137 @@
+"""Unknown outcomes: finds out whether a submission whose answer was lost became a task, before anything is sent again.
+
+Proven order (faults.md 6): look up, keep looking for a quiet time longer than any late acceptance plus the lag of the
+listing, and only then send again. What cannot be decided is held for the operator.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from agent.model import Event, FileState, Lookup
+from agent.rules.naming import for_display
+from agent.submission.submit import accepted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.model import FileRecord, RetrySettings, Task
+    from agent.ports import Clock, Ledger, Service
+
+logger = logging.getLogger(__name__)
+
+FORGOTTEN_AFTER = 60 * 3600.0
+"""Seconds after which the service may have forgotten a task it finished (it does at about 72 h, seed 000)."""
+
+FIRST_LOOK = 1.0
+LAST_PAUSE = 60.0
+"""Seconds between two look-ups: doubling from the first to the last."""
+
+
+class Unknown:
+    """Resolves unknown outcomes; the quiet time of each runs on this process's monotonic clock."""
+
+    def __init__(self, *, ledger: Ledger, service: Service, clock: Clock, retry: RetrySettings) -> None:
+        self._ledger = ledger
+        self._service = service
+        self._clock = clock
+        self._retry = retry
+        self._quiet_since: dict[str, float] = {}
+        self._looks: dict[str, tuple[int, float]] = {}
+
+    def work(self) -> Sequence[FileRecord]:
+        """Look once for every unknown outcome that is due and return those records as they stand now.
+
+        Raises ServiceTrouble: then nothing was decided, and the quiet time of none has gone by.
+        """
+        now = self._clock.monotonic()
+        records = self._ledger.find_files(states=[FileState.UNKNOWN])
+        self._forget_others({record.key for record in records})
+        found = []
+        for record in records:
+            looks, due = self._looks.get(record.key, (0, 0.0))
+            if now < due:
+                continue
+            resolved = self._look_up(record)
+            found.append(resolved or record)
+            if resolved is None:
+                pause = min(LAST_PAUSE, FIRST_LOOK * 2**looks, max(FIRST_LOOK, self._retry.unknown_wait / 4))
+                self._looks[record.key] = (looks + 1, now + pause)
+        return found
+
+    def _forget_others(self, keys: set[str]) -> None:
+        for known in (self._quiet_since, self._looks):
+            for key in known.keys() - keys:
+                del known[key]
+
+    def _look_up(self, record: FileRecord) -> FileRecord | None:
+        """Return the record as decided; None while it stays unknown."""
+        now = self._clock.now()
+        sent_at = record.intent_at if record.intent_at is not None else record.state_at
+        if now - sent_at > FORGOTTEN_AFTER:
+            return self._hold(record, "it was sent more than 60 hours ago: the service may have forgotten the task")
+        tasks = self._service.find_submission(
+            Lookup(
+                key=record.key,
+                project_id=record.project_id,
+                task_name=record.task_name,
+                sent_from=sent_at,
+                sent_until=now,
+            )
+        )
+        if tasks is None:
+            return self._hold(record, "this service cannot be asked whether the file arrived")
+        known = self._ledger.known_tasks([task.id for task in tasks])
+        candidates = [task for task in tasks if task.id not in known]
+        if candidates:
+            return self._found(record, candidates)
+        quiet_since = self._quiet_since.setdefault(record.key, self._clock.monotonic())
+        if self._clock.monotonic() - quiet_since < self._retry.unknown_wait:
+            return None
+        return self._send_again(record)
+
+    def _found(self, record: FileRecord, tasks: Sequence[Task]) -> FileRecord:
+        rivals = [other for other in self._rivals(record) if other.key != record.key]
+        if rivals:
+            return self._hold(record, f"the task could also be that of {for_display(rivals[0].relative_path)}")
+        if len(tasks) > 1:
+            ids = ", ".join(task.id for task in tasks)
+            logger.error("%s: %s became several tasks: %s", record.watch_folder, record.relative_path, ids)
+            event = Event(self._clock.now(), record.watch_folder, "several tasks", ids, record.key)
+            self._ledger.commit(event)
+        rows = accepted(record, tasks[0], now=self._clock.now(), sha256="")
+        self._ledger.commit(*rows)
+        logger.info("%s: %s had arrived as task %s", record.watch_folder, record.relative_path, tasks[0].id)
+        return rows[0]
+
+    def _rivals(self, record: FileRecord) -> Sequence[FileRecord]:
+        """Return other files of the same name and project whose outcome nobody knows either."""
+        unknown = self._ledger.find_files(states=[FileState.UNKNOWN, FileState.HELD])
+        return [
+            other
+            for other in unknown
+            if (other.project_id, other.task_name) == (record.project_id, record.task_name)
+        ]
+
+    def _send_again(self, record: FileRecord) -> FileRecord:
+        detail = f"no task of it appeared within {self._retry.unknown_wait:g} s: it is sent again"
+        logger.info("%s: %s: %s", record.watch_folder, for_display(record.relative_path), detail)
+        now = self._clock.now()
+        changed = record.change(
+            state=FileState.WAITING,
+            state_at=now,
+            ready=False,
+            look_at=self._clock.monotonic(),
+            intent_at=None,
+            detail=detail,
+        )
+        self._ledger.commit(changed, Event(now, record.watch_folder, "sent again", detail, record.key))
+        return changed
+
+    def _hold(self, record: FileRecord, detail: str) -> FileRecord:
+        logger.error("%s: %s is held: %s", record.watch_folder, for_display(record.relative_path), detail)
+        now = self._clock.now()
+        changed = record.change(state=FileState.HELD, state_at=now, detail=detail)
+        self._ledger.commit(changed, Event(now, record.watch_folder, "held", detail, record.key))
+        return changed
