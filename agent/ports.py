@@ -86,7 +86,10 @@ class Service(Protocol):
         """
 
     def find_ready(self, own: Sequence[TaskReference]) -> Sequence[Task]:
-        """Return tasks that wait for export, oldest first: all of the account where the service lists them, else of `own`."""
+        """Return tasks that wait for export, oldest first.
+
+        All of the account where the service lists them, else those of `own`.
+        """
 
     def find_ended(self, own: Sequence[TaskReference], *, completed: bool) -> Sequence[Task]:
         """Return tasks that failed, timed out or were canceled (with `completed`: those too); as `find_ready`."""
@@ -167,13 +170,16 @@ class Ledger(Protocol):
         """Return the rows with `in_inbox` for each of up to 1,000 paths, newest first; paths without are left out."""
 
     def find_sent(self, watch_folder: str, identities: Sequence[str]) -> Mapping[str, FileRecord]:
-        """Return rows with `in_inbox` that are sending, unknown, held or submitted, by identity, for up to 1,000 of them."""
+        """Return rows with `in_inbox` that are sending, unknown, held or submitted, by up to 1,000 identities."""
 
     def inbox_paths(self, watch_folder: str) -> Iterator[tuple[str, str, FileState]]:
         """Yield (relative path, key, state) of every row with `in_inbox`, in pages, memory does not grow."""
 
     def due_for_look(self, watch_folder: str, *, now: float, limit: int) -> Sequence[FileRecord]:
-        """Return `waiting`, `stalled` or `ignored` rows not ready whose `look_at` (monotonic) is not after `now`, by look_at."""
+        """Return unsent rows, not ready, whose `look_at` (monotonic) is not after `now`, by look_at.
+
+        Unsent: `waiting`, `stalled` or `ignored`.
+        """
 
     def next_look(self, watch_folder: str) -> float | None:
         """Return the smallest `look_at` of those rows; None where there is none."""
@@ -181,7 +187,7 @@ class Ledger(Protocol):
     def forget_settling(self) -> None:
         """Set settling columns back: a process that starts cannot use another one's monotonic clock."""
 
-    def find_files(  # noqa: PLR0913 -- each narrows the one query
+    def find_files(
         self,
         *,
         watch_folder: str | None = None,
@@ -211,13 +217,13 @@ class Ledger(Protocol):
         limit: int = 1000,
         newest_first: bool = False,
     ) -> Sequence[TaskRecord]:
-        """Return tasks that meet every condition given, ordered by opened_at, then id; `is_open`: `ended_at` is None."""
+        """Return tasks that meet every condition given, by opened_at, then id; `is_open`: `ended_at` is None."""
 
     def known_tasks(self, task_ids: Sequence[str]) -> Mapping[str, TaskRecord]:
         """Return the rows of up to 1,000 of these ids."""
 
     def history(self, *, file_key: str = "", task_id: str = "", limit: int = 1000) -> Sequence[Event]:
-        """Return events of a file or task (both given: of either), oldest first; with neither, the newest, newest first."""
+        """Return events of a file or task (both: of either), oldest first; with neither, the newest, newest first."""
 
     def file_counts(self) -> Sequence[Count]:
         """Return counts of files in the inbox, or filed and with no task, per watch folder and state."""
@@ -256,7 +262,7 @@ class Ledger(Protocol):
         """Return the JSON document of that name."""
 
     def purge(self, *, before: float) -> int:
-        """Delete what ended before that time (files filed or gone whose task ended, their events, old requests); return rows."""
+        """Delete what ended before that time (files with their ended tasks, events, requests) and return the rows."""
 
     def check(self) -> Sequence[str]:
         """Run the database's integrity check and return its complaints; empty: sound."""

@@ -192,6 +192,8 @@ class _Composer:
 
     def _merge(self, target: Mapping, key: Scalar, source: Node) -> None:
         for mapping in source.items if isinstance(source, Sequence) else [source]:
+            if isinstance(mapping, Scalar) and mapping.text is None:
+                continue
             if not isinstance(mapping, Mapping):
                 self._problem(key, "<< takes an alias of keys and values, or a list of them")
                 return
@@ -242,5 +244,7 @@ def _explained(error: yaml.MarkedYAMLError, text: str) -> DocumentError:
     # libyaml names a tab only sometimes; the line itself shows it.
     if 0 < line <= len(lines) and re.match(r" *\t", lines[line - 1]):
         return DocumentError(f"not valid YAML: {_HINTS[0][1]}", line=line, column=lines[line - 1].index("\t") + 1)
+    if 0 < line <= len(lines) and lines[line - 1][column - 2 : column - 1] == "\\":
+        column -= 1  # libyaml points at the backslash, the Python parser behind it
     hint = next((hint for pattern, hint in _HINTS if re.search(pattern, said)), "")
     return DocumentError(f"not valid YAML: {hint}" if hint else "not valid YAML here", line=line, column=column)

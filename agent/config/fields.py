@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -18,6 +18,9 @@ from agent.model import DocumentType, ExportScope, Observer, OnConflict, Service
 from agent.rules.filters import READY_PLACEHOLDERS, Filter
 from agent.rules.naming import fill, fill_placeholders
 from agent.rules.tags import RESERVED_TAGS
+
+if TYPE_CHECKING:
+    from enum import StrEnum
 
 LONGEST_NAME = 100
 LARGEST_PORT = 65_535
@@ -190,6 +193,14 @@ def _schema(pattern: str, other: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [*texts, other]})
 
 
+def _becomes(kind: type[StrEnum]) -> AfterValidator:
+    # pydantic cannot read the signature of an enum class itself (Python 3.12 and later).
+    def convert(value: str) -> StrEnum:
+        return kind(value)
+
+    return AfterValidator(convert)
+
+
 _ZERO = {"const": 0}
 _NUMBER = {"type": "integer", "minimum": 0}
 _OR_NEVER = f"|{values.NEVER}"
@@ -223,10 +234,10 @@ Proxy: TypeAlias = Annotated[str, AfterValidator(_proxy)]
 LedgerText: TypeAlias = Annotated[str, AfterValidator(_ledger)]
 Listen: TypeAlias = Annotated[str, AfterValidator(_listen)]
 
-ServiceTypeText: TypeAlias = Annotated[Literal["aluma", "sendai", "typless"], AfterValidator(ServiceType)]
-ObserverText: TypeAlias = Annotated[Literal["native", "polling", "auto"], AfterValidator(Observer)]
+ServiceTypeText: TypeAlias = Annotated[Literal["aluma", "sendai", "typless"], _becomes(ServiceType)]
+ObserverText: TypeAlias = Annotated[Literal["native", "polling", "auto"], _becomes(Observer)]
 DocumentTypeText: TypeAlias = Annotated[
-    Literal["pdf", "tiff", "jpeg", "png", "office", "email", "text", "zip"], AfterValidator(DocumentType)
+    Literal["pdf", "tiff", "jpeg", "png", "office", "email", "text", "zip"], _becomes(DocumentType)
 ]
-ScopeText: TypeAlias = Annotated[Literal["own", "project"], AfterValidator(ExportScope)]
-OnConflictText: TypeAlias = Annotated[Literal["rename", "overwrite", "fail"], AfterValidator(OnConflict)]
+ScopeText: TypeAlias = Annotated[Literal["own", "project"], _becomes(ExportScope)]
+OnConflictText: TypeAlias = Annotated[Literal["rename", "overwrite", "fail"], _becomes(OnConflict)]

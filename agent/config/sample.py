@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,8 +169,12 @@ def _scalar(text: str, *, flow: bool = False) -> str:
     plain = _PLAIN.fullmatch(text) and not _NOT_PLAIN.match(text) and ": " not in text and not text.endswith((":", " "))
     if plain and not (flow and re.search(r"[{}\[\],]", text)):
         return text
-    if any(not character.isprintable() for character in text):
-        return json.dumps(text)
-    if "'" in text or text.startswith(("{", "*")):
-        return json.dumps(text, ensure_ascii=False)
+    if "'" in text or text.startswith(("{", "*")) or not text.isprintable():
+        return _quoted(text)
     return f"'{text}'"
+
+
+def _quoted(text: str) -> str:
+    """Return text in double quotes; JSON would write an astral character as two that YAML does not join."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in escaped) + '"'

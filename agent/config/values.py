@@ -8,7 +8,7 @@ NEVER = "never"
 INHERIT = "inherit"
 
 DURATION_PATTERN = r"[0-9]{1,15}(\.[0-9]{1,9})?(ms|s|m|h|d)"
-SIZE_PATTERN = r"[0-9]{1,18}(\.[0-9]{1,9})?([kKmMgGtT][iI]?)?[bB]?"
+SIZE_PATTERN = r"[0-9]{1,19}(\.[0-9]{1,9})?([kKmMgGtT][iI]?)?[bB]?"
 MODE_PATTERN = r"(0o|0)?[0-7]{3,4}"
 
 DURATION_EXPECTED = "expected a duration such as 500ms, 2s, 5m, 1h or 30d"

@@ -101,7 +101,9 @@ class Exporting:
             self._give_back(self._current(record), trouble.message)
             raise
 
-    def _write(self, folder: WatchFolder, record: TaskRecord, files: tuple[ExportFile, ...], *, started: float) -> TaskRecord:
+    def _write(
+        self, folder: WatchFolder, record: TaskRecord, files: tuple[ExportFile, ...], *, started: float
+    ) -> TaskRecord:
         if not record.staged:
             plan = plan_export(folder, record, files, now=self._clock.now(), entropy=self._entropy)
             record = record.change(plan=plan)
@@ -147,7 +149,7 @@ class Exporting:
     def _fail(self, folder: WatchFolder, record: TaskRecord, fatal: TaskFatal) -> None:
         """Fail a task for good: the note first, since afterwards the service forgets why."""
         logger.error("%s: task %s cannot be exported: %s", folder.name, record.task_id, fatal.message)
-        write_failure_note(folder, record, fatal, now=self._clock.now(), entropy=self._entropy)
+        write_failure_note(folder, record, fatal, now=self._clock.now())
         self._task_failed(record, fatal.message)
         self._writing.discard(folder, record)
         try:
@@ -206,9 +208,7 @@ class Exporting:
             logger.debug("task %s: nothing to cancel: %s", record.task_id, moved.message)
 
     def _back(self, record: TaskRecord, detail: str) -> None:
-        changed = record.change(
-            state=TaskState.PROCESSING, state_at=self._clock.now(), started_at=None, detail=detail
-        )
+        changed = record.change(state=TaskState.PROCESSING, state_at=self._clock.now(), started_at=None, detail=detail)
         self._ledger.commit(changed)
 
     def _current(self, record: TaskRecord) -> TaskRecord:
@@ -231,17 +231,15 @@ class Exporting:
                 return
             self._back(record, moved.message)
             return
-        now = self._clock.now()
-        ours = record.started_at is not None and now - record.started_at < LEASE_SHARE * self._settings.lease
+        age = float("inf") if record.started_at is None else self._clock.now() - record.started_at
         if task.state is ServiceTaskState.COMPLETED and record.published:
             self._complete(folder, record)
-        elif task.state is ServiceTaskState.PENDING_COMPLETE and ours:
+        elif task.state is not ServiceTaskState.PENDING_COMPLETE or age > self._settings.lease:
+            self._back(record, "")
+        elif age < LEASE_SHARE * self._settings.lease:
+            # Within our own lease nobody else can hold it.
             if record.published:
                 self._complete(folder, record)
                 return
             self._cancel(record)
             self._back(record, "an interrupted export was given back")
-        elif task.state is not ServiceTaskState.PENDING_COMPLETE or record.started_at is None:
-            self._back(record, "")
-        elif now - record.started_at > self._settings.lease:
-            self._back(record, "")

@@ -6,32 +6,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from agent.folders import filing
-from agent.rules.naming import clash_name, for_display, safe_part
+from agent.rules.naming import for_display, safe_part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from agent.errors import TaskFatal
     from agent.model import TaskRecord, WatchFolder
 
-NAMES_TRIED = 20
 
-
-def write_failure_note(
-    folder: WatchFolder, record: TaskRecord, fatal: TaskFatal, *, now: float, entropy: Callable[[], int]
-) -> None:
-    """Write `<safe task name>.error.txt`, under a clash name where that is taken. Raises LocalTrouble."""
+def write_failure_note(folder: WatchFolder, record: TaskRecord, fatal: TaskFatal, *, now: float) -> None:
+    """Write `<safe task name>.error.txt`, under a clash name where that is a stranger's. Raises LocalTrouble."""
     assert folder.export.error is not None
     filing.make_root(folder.export.error)
     text = failure_note(record, fatal, now=now)
-    name = safe_part(record.name) or record.task_id
-    for _ in range(NAMES_TRIED):
-        try:
-            filing.write_note(folder.export.error, name, text)
-        except FileExistsError:
-            name = clash_name(safe_part(record.name) or record.task_id, now=now, entropy=entropy())
-        else:
-            return
+    filing.write_note(folder.export.error, safe_part(record.name), text, own=f"task: {record.task_id}")
 
 
 def failure_note(record: TaskRecord, fatal: TaskFatal, *, now: float) -> str:

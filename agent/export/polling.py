@@ -31,18 +31,15 @@ class Polling:
         if not tasks:
             return []
         by_name = {folder.name: folder for folder in folders}
-        by_project = {
-            folder.project_id: folder for folder in folders if folder.export.scope is ExportScope.PROJECT
-        }
+        by_project = {folder.project_id: folder for folder in folders if folder.export.scope is ExportScope.PROJECT}
         found = []
-        for task, record in self._with_records(tasks):
-            folder = by_name.get(record.watch_folder) if record else by_project.get(task.project_id)
+        for task, known in self._with_records(tasks):
+            folder = by_name.get(known.watch_folder) if known else by_project.get(task.project_id)
             if folder is None or folder.output is None:
                 continue
-            if record is None:
-                if self._may_be_a_lost_answer(task):
-                    continue
-                record = self._adopt(folder, task)
+            if known is None and self._may_be_a_lost_answer(task):
+                continue
+            record = known or self._adopt(folder, task)
             if self._is_due(record):
                 found.append((folder, record, task))
         return found

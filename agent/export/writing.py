@@ -79,9 +79,7 @@ class Writing:
                 result = self._stage_chunks(folder, planned, self._in_time(chunks, give_up_at=give_up_at))
         return replace(planned, identity=result.identity, size=result.size, sha256=result.sha256)
 
-    def _stage_chunks(
-        self, folder: WatchFolder, planned: PlannedFile, chunks: Iterable[bytes]
-    ) -> publishing.Staged:
+    def _stage_chunks(self, folder: WatchFolder, planned: PlannedFile, chunks: Iterable[bytes]) -> publishing.Staged:
         return publishing.stage(
             root_of(folder, planned.root),
             planned.staged,
@@ -96,7 +94,9 @@ class Writing:
             if self._stop.is_set():
                 raise Stopping("the agent stops")
             if self._clock.monotonic() > give_up_at:
-                raise TaskTransient("writing the export takes longer than its lease", hint="look at the network's speed")
+                raise TaskTransient(
+                    "writing the export takes longer than its lease", hint="look at the network's speed"
+                )
             yield chunk
 
     def publish(self, folder: WatchFolder, record: TaskRecord) -> TaskRecord:
@@ -129,7 +129,13 @@ class Writing:
             return True
         overwrite = folder.export.on_conflict is OnConflict.OVERWRITE and planned.root == "output"
         try:
-            publishing.publish(root, planned.staged, planned.target, overwrite=overwrite)
+            publishing.publish(
+                root,
+                planned.staged,
+                planned.target,
+                identity=planned.identity,
+                replace=publishing.ANY_PLAIN_FILE if overwrite else None,
+            )
         except FileExistsError:
             return False
         return True

@@ -276,9 +276,13 @@ if sys.platform == "win32":
         def queue_events(self, timeout: float) -> None:  # noqa: ARG002 -- as the class says
             """Pass on what has gathered."""
             self._queued = 0
-            super().queue_events(0.0)
-            if self._queued >= _STORM:
-                # The kernel's overflow is an empty buffer, which watchdog drops without a word.
+            readable = True
+            try:
+                super().queue_events(0.0)
+            except UnicodeDecodeError:  # a name with half a surrogate pair costs watchdog the whole buffer
+                readable = False
+            # The kernel's overflow is an empty buffer, which watchdog drops without a word.
+            if self._queued >= _STORM or not readable:
                 self.queue_event(EverythingChanged(self.watch.path))
             self.stopped_event.wait(_PAUSE)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from agent.errors import FileBusy, LocalTrouble, NotRegular
 from agent.folders import system
 from agent.folders.moving import Move, sha256_of
-from agent.folders.staging import discard_staged, write_staged
+from agent.folders.staging import create_staged, discard_staged
 from agent.folders.trouble import any_local_trouble, as_local_trouble, source_trouble
 from agent.model import LaneReason
 from agent.rules.naming import error_note_name, for_display, join, staged_name, with_suffix_in_stem
@@ -83,8 +83,8 @@ def _source_folder(root: Path, relative_folder: str, path: Path) -> Folder:
 
 def _destination_folder(root: Path, relative_folder: str, source_root: Path) -> Folder:
     """Open and make a folder to move into; a link or a file in its place is the trouble of this one move alone."""
-    if root.parent == source_root or root.parent in source_root.parents:
-        # Its place is known to be there, since the source's is: no mount that is away is mistaken for a missing folder.
+    if root.parent == source_root:
+        # Its place is known to be there: no mount that is away can be mistaken for a folder somebody has removed.
         make_root(root)
     place = for_display(str(root / relative_folder))
     try:
@@ -99,15 +99,16 @@ def _destination_folder(root: Path, relative_folder: str, source_root: Path) -> 
 
 def make_root(path: Path) -> None:
     """Make `archive/` or `error/` itself, durably; the folder it lies in must be there. Raises LocalTrouble."""
-    if path.is_dir():
-        return
+    with as_local_trouble("look at", path):
+        if path.is_dir():
+            return
     with system.open_root(path.parent, missing=LaneReason.NOT_WRITABLE) as parent:
         try:
             parent.make_deeper(path.name, mode=None).close()
         except (NotRegular, OSError) as error:
             if path.is_dir():  # a link to a folder: a root is configured, it may be one
                 return
-            if isinstance(error, NotRegular) or isinstance(error, NotADirectoryError):
+            if isinstance(error, NotRegular | NotADirectoryError):
                 raise LocalTrouble(
                     f"{path} is no folder", reason=LaneReason.NOT_WRITABLE, hint="move away what has its name"
                 ) from error
@@ -201,7 +202,7 @@ def write_note(root: Path, relative_path: str, text: str, *, own: str = "") -> s
 
 
 def remove_note(root: Path, relative_path: str) -> bool:
-    """Delete the note beside a file, durably; return False where there is none, or it is not ours. Raises LocalTrouble."""
+    """Delete the note beside a file, durably; return False where there is none that is ours. Raises LocalTrouble."""
     parent, file_name = system.split(relative_path)
     name = error_note_name(file_name)
     try:
@@ -229,16 +230,12 @@ def _note_folder(root: Path, relative_folder: str) -> Folder:
 def _publish_note(folder: Folder, name: str, content: bytes, *, own: str) -> bool:
     """Write one note; return False where a stranger's has its name. Raises OSError."""
     temporary = staged_name(hashlib.sha256(name.encode(errors="surrogatepass") + content).hexdigest()[:16])
-    write_staged(folder, temporary, [content])
+    create_staged(folder, temporary).fill([content])
     try:
         folder.show(temporary)
-        try:
-            folder.rename(temporary, folder, name)
-        except FileExistsError:
-            if not _is_own_note(folder, name, content, own):
-                discard_staged(folder, temporary)
-                return False
-            folder.replace(temporary, folder, name)
+        if not _rename_note(folder, temporary, name, own.encode("utf-8", errors="replace"), content):
+            discard_staged(folder, temporary)
+            return False
     except BaseException:
         discard_staged(folder, temporary)
         raise
@@ -246,12 +243,18 @@ def _publish_note(folder: Folder, name: str, content: bytes, *, own: str) -> boo
     return True
 
 
-def _is_own_note(folder: Folder, name: str, content: bytes, own: str) -> bool:
+def _rename_note(folder: Folder, temporary: str, name: str, own: bytes, content: bytes) -> bool:
     try:
-        found = _read_note(folder, name)
-    except (FileNotFoundError, NotRegular):
-        return False
-    return found == content or (bool(own) and own.encode("utf-8", errors="replace") in found)
+        folder.rename(temporary, folder, name)
+    except FileExistsError:
+        try:
+            found = _read_note(folder, name)
+        except NotRegular:
+            return False
+        if found != content and not (own and own in found):
+            return False
+        folder.replace(temporary, folder, name)
+    return True
 
 
 def _read_note(folder: Folder, name: str) -> bytes:

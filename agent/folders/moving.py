@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from agent.errors import FileBusy, LocalTrouble
 from agent.folders import system
-from agent.folders.staging import discard_staged, require_space, write_staged
+from agent.folders.staging import create_staged, discard_staged, require_space
 from agent.folders.trouble import (
     ERROR_LOCK_VIOLATION,
     ERROR_SHARING_VIOLATION,
@@ -117,8 +117,7 @@ class Move:
             copy = self._stage(temporary, file, before)
             try:
                 self._verify(temporary, copy)
-                if not _is_same(before, system.stat_open(file)):
-                    raise self._gone("was written to while it was copied")
+                self._require_unchanged(before, file)
                 self._publish(temporary)
             except BaseException:
                 discard_staged(self.target, temporary)
@@ -128,9 +127,10 @@ class Move:
 
     def _stage(self, temporary: str, file: BinaryIO, like: os.stat_result) -> Staged:
         try:
-            return write_staged(self.target, temporary, self._blocks(file), like=like)
+            new = create_staged(self.target, temporary, like=like)
         except OSError as error:
             raise self._trouble(error, "copy") from error
+        return new.fill(self._blocks(file))
 
     def _blocks(self, file: BinaryIO) -> Iterator[bytes]:
         while True:
@@ -153,6 +153,10 @@ class Move:
                     reason=LaneReason.IO_ERROR,
                     hint="look at the disk or share; the source is untouched",
                 )
+
+    def _require_unchanged(self, before: os.stat_result, file: BinaryIO) -> None:
+        if not _is_same(before, system.stat_open(file)):
+            raise self._gone("was written to while it was copied")
 
     def _publish(self, temporary: str) -> None:
         try:
@@ -177,7 +181,7 @@ class Move:
         with as_local_trouble("make durable", self.source.path):
             self.source.sync()
 
-    # --- what may be moved, and whose fault it is ----------------------------------------------------------------------
+    # --- what may be moved, and whose fault it is --------------------------------------------------------------------
 
     def _require_sent(self) -> os.stat_result:
         """Return the source's stat. Raises NotRegular, and FileBusy(gone) where it is not what was sent."""

@@ -6,29 +6,28 @@ only (faults.md 9), hence the walk. Knows no state, no ledger and no rule about 
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import pwd
 import stat
 import sys
-from functools import cache
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from agent.errors import LocalTrouble, NotRegular
 from agent.folders.entries import identity, irregular_entry, parts_of, require_plain, sighting_of, split
+from agent.folders.posix_calls import rename_noreplace
 from agent.folders.trouble import any_local_trouble, as_local_trouble, source_trouble
 from agent.model import Irregular, LaneReason, Sighting, Signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import BufferedReader
     from pathlib import Path
     from types import TracebackType
 
 assert sys.platform != "win32", "the counterpart for Windows is agent.folders.windows"
 
 _WALK = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
-_RENAME_NOREPLACE = 1  # linux/fs.h
 _NOT_OFFERED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EMLINK})
 """What file systems without hard links, or kernels without renameat2, answer; EPERM: FAT and protected_hardlinks."""
 
@@ -79,7 +78,7 @@ class Folder:
         """Return an entry's own stat."""
         return os.stat(name, dir_fd=self._handle, follow_symlinks=False)
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str) -> BufferedReader:
         """Open a plain file for reading; never blocks. Raises NotRegular."""
         return os.fdopen(self.descriptor(name), "rb")
 
@@ -108,7 +107,7 @@ class Folder:
     def rename(self, name: str, destination: Folder, new_name: str) -> None:
         """Rename without replacing. Raises FileExistsError, and OSError(EXDEV) where it is another device."""
         try:
-            _rename_noreplace(self._handle, name, destination._handle, new_name)
+            rename_noreplace(self._handle, name, destination._handle, new_name)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
                 raise
@@ -284,7 +283,7 @@ def descriptor_beneath(root: Path, relative_path: str) -> int:
         raise source_trouble(error, "open", path) from error
 
 
-def open_beneath(root: Path, relative_path: str) -> BinaryIO:
+def open_beneath(root: Path, relative_path: str) -> BufferedReader:
     """Open a plain file beneath a root for reading; raises as `descriptor_beneath`."""
     return os.fdopen(descriptor_beneath(root, relative_path), "rb")
 
@@ -380,19 +379,3 @@ def _give(call: Callable[[], None]) -> bool:
             raise
         return False
     return True
-
-
-@cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def _rename_noreplace(source_folder: int, source: str, destination_folder: int, destination: str) -> None:
-    """Call renameat2(2) with RENAME_NOREPLACE; OSError(ENOSYS) where the C library has none."""
-    call = getattr(_libc(), "renameat2", None)
-    if call is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    names = os.fsencode(source), os.fsencode(destination)
-    if call(source_folder, names[0], destination_folder, names[1], ctypes.c_uint(_RENAME_NOREPLACE)) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), source, None, destination)

@@ -66,7 +66,7 @@ class _SourceReader(io.FileIO):
         super().__init__(descriptor, "rb")
         self._path = path
 
-    def readinto(self, buffer: WriteableBuffer, /) -> int | None:  # type: ignore[override]  # narrower in some stubs
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
         """Read into a buffer; a lock on a part of the file (Windows) is FileBusy, a share that went is LocalTrouble."""
         try:
             return super().readinto(buffer)

@@ -30,6 +30,7 @@ DAMAGED = ""
 
 _LEDGER_ID = re.compile(rb"[0-9a-f]{32}\s*")
 _LONGEST_MARKER = 64
+_PATIENCE = 2.0  # seconds for a virus scanner to let go of the new marker
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _AS_IT_LIES = _FLAGS | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
@@ -145,7 +146,7 @@ def _write_marker(root: Path, ledger_id: str) -> str:
     """Write the marker unless another agent was faster; return whose marker lies there then."""
     staged = _stage_marker(root, ledger_id)
     try:
-        publish_without_replacing(staged, root / MARKER)
+        publish_without_replacing(staged, root / MARKER, patience=_PATIENCE)
     except FileExistsError:
         staged.unlink(missing_ok=True)
         return read_marker(root) or DAMAGED

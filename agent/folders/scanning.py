@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agent.folders.system import entry_stat, irregularity, native_path, sighting_of
+from agent.folders.trouble import said
+from agent.rules.naming import for_display
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -30,6 +32,9 @@ _OPEN_HANDLES = 32
 _LONGEST_PATH = 4000
 """Bytes of a relative path beyond which a folder is not entered: no later step could name a file in it."""
 
+_NAMED_AT_MOST = 100
+"""Unreadable places named in an outcome; the rest is only counted."""
+
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 """Gone, or no folder any more, since its name was listed; not ESTALE, which comes of a server's restart too."""
 
@@ -43,6 +48,11 @@ class Unreadable:
 
     relative_path: str
     error: OSError
+
+    @property
+    def sentence(self) -> str:
+        """Return what is to be told about it, fit for a terminal."""
+        return f"{for_display(self.relative_path) or 'the folder itself'} cannot be read: {said(self.error)}"
 
 
 @dataclass(slots=True)
@@ -59,6 +69,8 @@ class ScanOutcome:
     too_deep: int = 0
     """Folders not entered because their path is too long; nothing of theirs was ever seen, so `complete` stays true."""
     unreadable: list[Unreadable] = field(default_factory=list)
+    """The first of them; there may be as many as somebody cares to make."""
+    unreadable_count: int = 0
 
 
 @dataclass(slots=True)
@@ -104,7 +116,7 @@ class Scan:
                 yield self._take()
         if self._found:
             yield self._take()
-        self.outcome.complete = not self.outcome.unreadable
+        self.outcome.complete = not self.outcome.unreadable_count
 
     def _take(self) -> list[Sighting]:
         found, self._found = self._found, []
@@ -215,7 +227,10 @@ class Scan:
 
     def _note(self, relative_path: str, error: OSError) -> None:
         """Keep what could not be read; what is gone, or no folder any more, is no fault of the scan."""
-        if error.errno not in _NOT_THERE:
+        if error.errno in _NOT_THERE:
+            return
+        self.outcome.unreadable_count += 1
+        if self.outcome.unreadable_count <= _NAMED_AT_MOST:
             self.outcome.unreadable.append(Unreadable(relative_path, error))
 
 

@@ -6,6 +6,7 @@ Publishes nothing.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import stat
@@ -21,7 +22,7 @@ from agent.rules.naming import for_display
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from agent.folders.system import Folder
 
@@ -41,40 +42,71 @@ class Staged:
     sha256: str
 
 
-def write_staged(
-    folder: Folder,
-    name: str,
-    chunks: Iterable[bytes],
-    *,
-    mode: int | None = None,
-    like: os.stat_result | None = None,
-    min_free: int = 0,
-) -> Staged:
-    """Write a file durably under a staged name; on any error, of `chunks` too, nothing of it is left.
+def create_staged(folder: Folder, name: str, *, mode: int | None = None, like: os.stat_result | None = None) -> NewFile:
+    """Create a file under a staged name; one of that name is our own, cut off by a crash: it goes.
 
     `mode`: its rights once whole, None for what a newly made file there has; `like`: owner, rights and times are this
-    file's instead. `min_free`: bytes that must stay free. A file of that name is our own, cut off by a crash: it goes.
-    Raises LocalTrouble, OSError where the name itself cannot be, and what `chunks` raises.
+    file's instead. Raises OSError.
     """
-    file, final_mode = _create(folder, name, inherit=mode is None and like is None)
-    path = folder.path / name
+    file, inherited = _create(folder, name, inherit=mode is None and like is None)
+    return NewFile(folder, name, file, inherited if mode is None else mode, like)
 
-    def finish() -> None:
-        if like is not None:
-            system.copy_owner_and_times(like, file)
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A staged file that is open and empty; `fill` ends its life, one way or the other."""
+
+    folder: Folder
+    name: str
+    file: BinaryIO
+    mode: int
+    like: os.stat_result | None
+
+    def fill(self, chunks: Iterable[bytes], *, min_free: int = 0) -> Staged:
+        """Write the bytes durably; on any error, of `chunks` too, nothing of the file is left.
+
+        `min_free`: bytes that must stay free. Raises LocalTrouble and what `chunks` raises.
+        """
+        try:
+            size, digest = self._write(chunks, min_free)
+            with as_local_trouble("write in", self.folder.path):
+                staged = self._finish(size, digest)
+                self.file.close()
+        except BaseException:
+            with suppress(OSError):  # what is on its way says more than that the bytes cannot be flushed now either
+                self.file.close()
+            discard_staged(self.folder, self.name)
+            raise
+        return staged
+
+    def _write(self, chunks: Iterable[bytes], min_free: int) -> tuple[int, str]:
+        digest = hashlib.sha256()
+        size, looked_at = 0, 0
+        if min_free:
+            require_space(self.folder, min_free)
+        for chunk in chunks:
+            # Only our own calls may be local trouble: an OSError out of `chunks` is its maker's.
+            with as_local_trouble("write in", self.folder.path):
+                self.file.write(chunk)
+            digest.update(chunk)
+            size += len(chunk)
+            if min_free and size - looked_at >= _LOOK_AT_SPACE_EVERY:
+                looked_at = size
+                require_space(self.folder, min_free)
+        return size, digest.hexdigest()
+
+    def _finish(self, size: int, digest: str) -> Staged:
+        """Give it its rights and make it durable; an fsync that failed is never tried on this handle again."""
+        self.file.flush()
+        if self.like is not None:
+            system.copy_owner_and_times(self.like, self.file)
         else:
-            system.set_mode(file, final_mode if mode is None else mode)
-
-    try:
-        staged = _write(folder, file, chunks, finish=finish, min_free=min_free)
-        with as_local_trouble("close", path):
-            file.close()
-    except BaseException:
-        with suppress(OSError):  # the error on its way says more than that the same bytes cannot be flushed now either
-            file.close()
-        discard_staged(folder, name)
-        raise
-    return staged
+            system.set_mode(self.file, self.mode)
+        system.sync_file(self.file.fileno())
+        status = system.stat_open(self.file)
+        if status.st_size != size:
+            raise OSError(errno.EIO, f"{status.st_size} of {size} bytes were kept")
+        return Staged(system.identity(status), size, digest)
 
 
 def discard_staged(folder: Folder, name: str) -> None:
@@ -120,32 +152,3 @@ def _create(folder: Folder, name: str, *, inherit: bool) -> tuple[BinaryIO, int]
         discard_staged(folder, name)
         raise
     return file, final_mode
-
-
-def _write(
-    folder: Folder, file: BinaryIO, chunks: Iterable[bytes], *, finish: Callable[[], None], min_free: int
-) -> Staged:
-    path = folder.path
-    digest = hashlib.sha256()
-    size, looked_at = 0, 0
-    if min_free:
-        require_space(folder, min_free)
-    for chunk in chunks:
-        # Only our own calls may be local trouble: an OSError out of `chunks` is its maker's.
-        with as_local_trouble("write in", path):
-            file.write(chunk)
-        digest.update(chunk)
-        size += len(chunk)
-        if min_free and size - looked_at >= _LOOK_AT_SPACE_EVERY:
-            looked_at = size
-            require_space(folder, min_free)
-    with as_local_trouble("write in", path):
-        file.flush()
-        finish()
-        system.sync_file(file.fileno())
-        status = system.stat_open(file)
-    if status.st_size != size:
-        raise LocalTrouble(
-            f"{path} kept {status.st_size} of {size} bytes", reason=LaneReason.IO_ERROR, hint="look at the disk or share"
-        )
-    return Staged(system.identity(status), size, digest.hexdigest())

@@ -36,6 +36,7 @@ from agent.model import Irregular, LaneReason, Sighting, Signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import BufferedReader
     from types import TracebackType
 
 _SHARED_BY_OTHERS = "another program holds it open and shares it with nobody"
@@ -89,7 +90,7 @@ class Folder:
         """Return an entry's own stat."""
         return os.lstat(self._of(name))
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str) -> BufferedReader:
         """Open a plain file for reading. Raises NotRegular."""
         return os.fdopen(self.descriptor(name), "rb")
 
@@ -289,7 +290,7 @@ def descriptor_beneath(root: Path, relative_path: str) -> int:
         raise source_trouble(error, "open", path, because=because) from error
 
 
-def open_beneath(root: Path, relative_path: str) -> BinaryIO:
+def open_beneath(root: Path, relative_path: str) -> BufferedReader:
     """Open a plain file beneath a root for reading; raises as `descriptor_beneath`."""
     return os.fdopen(descriptor_beneath(root, relative_path), "rb")
 

@@ -49,12 +49,16 @@ _FIRST = (
         filing TEXT NOT NULL,
         destination TEXT NOT NULL,
         filed_at DOUBLE PRECISION,
+        filed_in TEXT NOT NULL,
+        filed_as TEXT NOT NULL,
         filed_identity TEXT NOT NULL
     )""",
     """CREATE INDEX files_by_state ON files (state, state_at, key)""",
     """CREATE INDEX files_by_folder ON files (watch_folder, state, state_at, key)""",
     """CREATE INDEX files_by_path ON files (relative_path, state_at)""",
     """CREATE INDEX files_in_inbox ON files (watch_folder, relative_path, key, state) WHERE in_inbox = 1""",
+    """CREATE INDEX files_sent ON files (watch_folder, identity)
+        WHERE in_inbox = 1 AND state IN ('sending', 'unknown', 'held', 'submitted')""",
     """CREATE INDEX files_counted ON files (watch_folder, state, state_at, key)
         WHERE in_inbox = 1 OR (filed_at IS NOT NULL AND task_id = '')""",
     """CREATE INDEX files_ready ON files

@@ -133,6 +133,14 @@ class SqliteLedger:
             found.setdefault(record.relative_path, []).append(record)
         return found
 
+    def find_sent(self, watch_folder: str, identities: Sequence[str]) -> Mapping[str, FileRecord]:
+        """Return rows in the inbox that were or may have been sent, by identity; of several the one seen last."""
+        if not identities:
+            return {}
+        wanted = tables.padded(identities)
+        records = self._files(statements.files_sent(len(wanted)), tables.escape(watch_folder), *wanted)
+        return {record.signature.identity: record for record in records}
+
     def inbox_paths(self, watch_folder: str) -> Iterator[tuple[str, str, FileState]]:
         """Yield every row in the inbox, in pages: no transaction stays open between them."""
         folder = tables.escape(watch_folder)

@@ -58,6 +58,14 @@ def files_in_inbox(count: int) -> str:
     )
 
 
+def files_sent(count: int) -> str:
+    """Return the statement of find_sent for that many (padded) identities."""
+    return (
+        f"{SELECT_FILES} WHERE in_inbox = 1 AND state IN ('sending', 'unknown', 'held', 'submitted')"
+        f" AND watch_folder = ? AND identity IN ({marks(count)}) ORDER BY first_seen_at, key"
+    )
+
+
 # A claim looks at the oldest few first. Where all of those are blocked by their names (a thousand subfolders with one
 # `scan.pdf` each), the names decide whether looking further is worth while: else every idle worker would walk them all.
 _READY = "f.ready = 1 AND f.claimed_by = '' AND f.watch_folder = ?"
@@ -125,26 +133,6 @@ Selection: TypeAlias = tuple[tuple[str, tuple[Any, ...]], ...]
 """Statements with their parameters, one for each state where an index over one state gives the order; to be merged."""
 
 
-def _selection(
-    select: str,
-    conditions: Sequence[tuple[str, Sequence[Any]]],
-    *,
-    each_state: Sequence[str],
-    order: tuple[str, str],
-    limit: int,
-    newest_first: bool,
-) -> Selection:
-    direction = " DESC" if newest_first else ""
-    tail = f" ORDER BY {order[0]}{direction}, {order[1]}{direction} LIMIT ?"
-    where = [text for text, _ in conditions]
-    parameters = [value for _, values in conditions for value in values]
-    if not each_state:
-        text = f"{select} WHERE {' AND '.join(where)}{tail}"
-        return ((text, (*parameters, limit)),)
-    text = f"{select} WHERE {' AND '.join(['state = ?', *where])}{tail}"
-    return tuple((text, (state, *parameters, limit)) for state in each_state)
-
-
 def select_files(
     *,
     watch_folder: str | None,
@@ -164,37 +152,33 @@ def select_files(
     A condition with an index of its own leaves few rows, which are sorted; else each state is read in the order of
     its index, so that the newest twenty of a million cost twenty.
     """
-    conditions: list[tuple[str, Sequence[Any]]] = []
-    narrow = False
+    narrow: list[tuple[str, Sequence[Any]]] = []
     if relative_path is not None:
-        conditions.append(("relative_path = ?", (escape(relative_path),)))
-        narrow = True
+        narrow.append(("relative_path = ?", (escape(relative_path),)))
     if key_prefix:
-        conditions.append(("key >= ? AND key < ?", (key_prefix, key_prefix + "\U0010ffff")))
-        narrow = True
+        narrow.append(("key >= ? AND key < ?", (key_prefix, key_prefix + "\U0010ffff")))
     if sha256:
-        conditions.append(("sha256 <> '' AND sha256 = ?", (sha256,)))
-        narrow = True
-    if to_file is not None:
-        condition = "filing <> '' AND filed_at IS NULL"
-        conditions.append((condition if to_file else f"NOT ({condition})", ()))
-        narrow = narrow or to_file
+        narrow.append(("sha256 <> '' AND sha256 = ?", (sha256,)))
+    if to_file:
+        narrow.append(("filing <> '' AND filed_at IS NULL", ()))
+    wide: list[tuple[str, Sequence[Any]]] = []
+    if to_file is False:
+        wide.append(("NOT (filing <> '' AND filed_at IS NULL)", ()))
     if filed_before is not None:
-        conditions.append(("filed_at IS NOT NULL AND filed_at < ?", (filed_before,)))
-        narrow = narrow or bool(watch_folder is not None and filing)
-    if watch_folder is not None:
-        conditions.append(("watch_folder = ?", (escape(watch_folder),)))
+        wide.append(("filed_at IS NOT NULL AND filed_at < ?", (filed_before,)))
     if filing:
-        conditions.append(("filing = ?", (filing,)))
+        wide.append(("filing = ?", (filing,)))
     if in_inbox is not None:
-        conditions.append((f"in_inbox = {int(in_inbox)}", ()))
-    wanted = [state.value for state in dict.fromkeys(states)]
-    if narrow and wanted:
-        conditions.append((f"state IN ({marks(len(wanted))})", wanted))
+        wide.append((f"in_inbox = {int(in_inbox)}", ()))
+    if watch_folder is not None:
+        wide.append((f"{_hidden('watch_folder') if narrow else 'watch_folder'} = ?", (escape(watch_folder),)))
+    filed_in_folder = filed_before is not None and bool(filing) and watch_folder is not None
     return _selection(
         SELECT_FILES,
-        conditions,
-        each_state=() if narrow else wanted or [state.value for state in FileState],
+        [*narrow, *wide],
+        is_narrow=bool(narrow) or filed_in_folder,
+        states=[state.value for state in states],
+        all_states=[state.value for state in FileState],
         order=("state_at", "key"),
         limit=limit,
         newest_first=newest_first,
@@ -217,19 +201,48 @@ def select_tasks(
     if is_open is not None:
         conditions.append(("ended_at IS NULL" if is_open else "ended_at IS NOT NULL", ()))
     if watch_folder is not None:
-        conditions.append(("watch_folder = ?", (escape(watch_folder),)))
-    wanted = [state.value for state in dict.fromkeys(states)]
-    narrow = bool(file_key or is_open)
-    if narrow and wanted:
-        conditions.append((f"state IN ({marks(len(wanted))})", wanted))
+        conditions.append((f"{_hidden('watch_folder') if file_key else 'watch_folder'} = ?", (escape(watch_folder),)))
     return _selection(
         SELECT_TASKS,
         conditions,
-        each_state=() if narrow else wanted or [state.value for state in TaskState],
+        is_narrow=bool(file_key or is_open),
+        states=[state.value for state in states],
+        all_states=[state.value for state in TaskState],
         order=("opened_at", "task_id"),
         limit=limit,
         newest_first=newest_first,
     )
+
+
+def _selection(
+    select: str,
+    conditions: Sequence[tuple[str, Sequence[Any]]],
+    *,
+    is_narrow: bool,
+    states: Sequence[str],
+    all_states: Sequence[str],
+    order: tuple[str, str],
+    limit: int,
+    newest_first: bool,
+) -> Selection:
+    direction = " DESC" if newest_first else ""
+    tail = f" ORDER BY {order[0]}{direction}, {order[1]}{direction} LIMIT ?"
+    where = [text for text, _ in conditions]
+    parameters = [value for _, values in conditions for value in values]
+    if is_narrow:
+        if states:
+            where.append(f"{_hidden('state')} IN ({marks(len(states))})")
+            parameters.extend(states)
+        return ((f"{select} WHERE {' AND '.join(where)}{tail}", (*parameters, limit)),)
+    text = f"{select} WHERE {' AND '.join(['state = ?', *where])}{tail}"
+    return tuple((text, (state, *parameters, limit)) for state in dict.fromkeys(states or all_states))
+
+
+def _hidden(column: str) -> str:
+    """Return the column so that no index over it is used: without statistics the planner likes two wide columns better
+    than one narrow one, and reads a million rows.
+    """
+    return f"{column} || ''"
 
 
 # --- events, roots, requests, notes ----------------------------------------------------------------------------------

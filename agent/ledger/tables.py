@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from agent.model import (
@@ -64,7 +65,7 @@ def padded(values: Sequence[str]) -> list[str]:
 _FILE_LINE = (
     "key watch_folder relative_path identity size modified_seconds modified_nanoseconds state state_at first_seen_at"
     " version in_inbox detail reason unchanged_since look_at looks ready project_id task_name document_type claimed_by"
-    " intent_at answered_at attempts sha256 task_id filing destination filed_at filed_identity"
+    " intent_at answered_at attempts sha256 task_id filing destination filed_at filed_in filed_as filed_identity"
 )
 FILE_COLUMNS = tuple(_FILE_LINE.split())
 _FILE_STATES = {state.value: state for state in FileState}
@@ -109,6 +110,8 @@ def file_row(record: FileRecord) -> Row:
         record.filing,
         escape(record.destination),
         record.filed_at,
+        record.filed_in,
+        escape(record.filed_as),
         record.filed_identity,
     )
 
@@ -150,6 +153,8 @@ def file_record(row: Row) -> FileRecord:
         unescape(row[28]),
         row[29],
         row[30],
+        unescape(row[31]),
+        row[32],
     )
 
 
@@ -164,17 +169,11 @@ _TASK_STATES = {state.value: state for state in TaskState}
 
 
 def _planned(plan: Iterable[PlannedFile]) -> str:
-    return json.dumps(
-        [[p.target, p.staged, p.source.value, p.root, p.identity, p.size, p.sha256] for p in plan],
-        separators=(",", ":"),
-    )
+    return json.dumps([asdict(planned) for planned in plan], separators=(",", ":"))
 
 
 def _plan(text: str) -> tuple[PlannedFile, ...]:
-    return tuple(
-        PlannedFile(target, staged, FileSource(source), root, identity, size, sha256)
-        for target, staged, source, root, identity, size, sha256 in json.loads(text)
-    )
+    return tuple(PlannedFile(**(planned | {"source": FileSource(planned["source"])})) for planned in json.loads(text))
 
 
 def task_row(record: TaskRecord) -> Row:

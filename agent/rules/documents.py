@@ -228,6 +228,8 @@ def _find_missing_in_png(file: BinaryIO, size: int) -> str:
         if position + 12 > size:
             return "its last chunk is missing"
         header = _read_at(file, position, 8)
+        if not header.strip(b"\0"):
+            return f"the chunk at {position} has not been written yet"
         position += 12 + int.from_bytes(header[:4], "big")
         if position > size:
             return f"the chunk that ends at {position} ends beyond the file"

@@ -119,6 +119,7 @@ class Detecting:
                 excluded=self._inbox.excluded,
                 on_hint=self.hint,
                 clock=self._clock,
+                skips_folder=self._inbox.name_filter.skips_folder,
             )
             self._watcher.start()
         health = self._watcher.check()

@@ -31,9 +31,7 @@ class ExportLoop:
         self._wake = wake
         self._folders = [folder for folder in parts.settings.watch_folders if folder.output is not None]
         self._guards = {
-            folder.name: RootGuard(
-                folder, RootKind.OUTPUT, ledger=parts.ledger, lane=parts.lanes.export(folder.name)
-            )
+            folder.name: RootGuard(folder, RootKind.OUTPUT, ledger=parts.ledger, lane=parts.lanes.export(folder.name))
             for folder in self._folders
         }
         self._pools = {

@@ -195,7 +195,9 @@ class Detect:
         monotonic = self._clock.monotonic()
         seen, verdict = self._inbox.tracker.observe(sighting, monotonic, before=Observation.of(row))
         detail = ""
-        if verdict is Verdict.READY and (held := self._held(sighting, is_old=self._inbox.tracker.is_stalled(seen, monotonic))):
+        if verdict is Verdict.READY and (
+            held := self._held(sighting, is_old=self._inbox.tracker.is_stalled(seen, monotonic))
+        ):
             if held is Irregular.HARD_LINK:
                 return self._ignore(row, sighting, HARD_LINK_SENTENCE, version=version)
             detail = held
@@ -321,11 +323,10 @@ class Detect:
 
 
 HARD_LINK_SENTENCE = (
-    "the file has more than one name (hard links) and belongs to somebody else: it could be a file its dropper may not read"
+    "the file has other names (hard links) and belongs to somebody else: perhaps one its dropper may not read"
 )
 
 
 def irregular_sentence(irregular: Irregular) -> str:
     """Return why an entry that is no plain file stays where it lies."""
     return f"a {irregular.value.replace('_', ' ')} is never opened, moved or sent; put the file itself here"
-

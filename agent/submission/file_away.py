@@ -125,7 +125,7 @@ class FileAway:
 
     def _write_note(self, folder: WatchFolder, record: FileRecord) -> None:
         text = error_note(record, at=self._clock.now())
-        filing.write_note(folder_of(folder, "error"), record.destination, text)
+        filing.write_note(folder_of(folder, "error"), record.destination, text, own=f"id: {record.key}")
 
     def _done(self, record: FileRecord, identity: str) -> FileRecord:
         try:

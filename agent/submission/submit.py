@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+BLOCK = 256 * 1024
 LEDGER_RETRY = 2.0
 """Seconds between attempts to record an answer while the ledger cannot be written."""
 
@@ -126,8 +127,7 @@ class Submit:
         except FileRefused as refused:
             return self._reject(record, refused)
         if folder.on_duplicate == "skip":
-            digest = hashlib.file_digest(opened.file, "sha256").hexdigest()
-            opened.file.seek(0)
+            digest = _digest(opened.file)
             with self._comparing:
                 duplicate = self._duplicate_of(folder, record, digest)
                 if duplicate is not None:
@@ -212,7 +212,10 @@ class Submit:
                 return self._record(changed, "duplicate", detail)
             if other.state in {FileState.SENDING, FileState.UNKNOWN}:
                 changed = record.change(
-                    state=FileState.WAITING, ready=False, look_at=self._clock.monotonic() + 1.0, detail="its twin is sent"
+                    state=FileState.WAITING,
+                    ready=False,
+                    look_at=self._clock.monotonic() + 1.0,
+                    detail="its twin is sent",
                 )
                 self._ledger.commit(changed)
                 return changed
@@ -229,13 +232,13 @@ class Submit:
 
     # --- the bytes leave --------------------------------------------------------------------------------------------
 
-    def _upload(self, folder: WatchFolder, record: FileRecord, opened: OpenedSource, checked: Checked) -> Upload:
-        sighting = opened.sighting
+    def _upload(self, inbox: Inbox, record: FileRecord, opened: OpenedSource, checked: Checked) -> Upload:
+        folder, sighting = inbox.folder, opened.sighting
         created_at = sighting.born_at if sighting.born_at is not None else sighting.signature.modified_ns / 1e9
         file_path = None
         if folder.send_path:
             source_folder = relative_parent(record.relative_path)
-            file_path = str(folder.inbox.joinpath(*source_folder.split("/")) if source_folder else folder.inbox)
+            file_path = str(inbox.root.joinpath(*source_folder.split("/")) if source_folder else inbox.root)
         custom = {
             name: fill_placeholders(value, record.relative_path, folder.name) for name, value in folder.tags.items()
         }
@@ -250,11 +253,9 @@ class Submit:
         )
 
     def _send(self, inbox: Inbox, record: FileRecord, opened: OpenedSource, checked: Checked) -> FileRecord:
-        upload = self._upload(inbox.folder, record, opened, checked)
+        upload = self._upload(inbox, record, opened, checked)
         now = self._clock.now()
-        record = record.change(
-            intent_at=now, attempts=record.attempts + 1, document_type=checked.kind.value, detail=""
-        )
+        record = record.change(intent_at=now, attempts=record.attempts + 1, document_type=checked.kind.value, detail="")
         self._ledger.commit(record, Event(now, record.watch_folder, "sending", upload.task_name, record.key))
         body = HashingReader(opened.file)
         try:
@@ -276,18 +277,14 @@ class Submit:
         return self._not_yet(inbox, record, busy.message, held=True)
 
     def _unknown(self, record: FileRecord, detail: str) -> FileRecord:
-        logger.warning(
-            "%s: %s: outcome unknown: %s", record.watch_folder, for_display(record.relative_path), detail
-        )
+        logger.warning("%s: %s: outcome unknown: %s", record.watch_folder, for_display(record.relative_path), detail)
         changed = record.change(state=FileState.UNKNOWN, answered_at=self._clock.now())
         return self._record_surely(changed, "unknown", detail)
 
     # --- the answer ---------------------------------------------------------------------------------------------------
 
     def _accepted(self, record: FileRecord, task: Task, digest: str) -> FileRecord:
-        logger.info(
-            "%s: %s submitted as task %s", record.watch_folder, for_display(record.relative_path), task.id
-        )
+        logger.info("%s: %s submitted as task %s", record.watch_folder, for_display(record.relative_path), task.id)
         return self._record_task(accepted(record, task, now=self._clock.now(), sha256=digest))
 
     def _superseded(self, record: FileRecord, task: Task, digest: str) -> FileRecord:
@@ -302,9 +299,7 @@ class Submit:
             logger.info("task %s could not be canceled: %s", task.id, error.message)
             ended_at = None
         changed, task_record, event = accepted(record, task, now=now, sha256=digest)
-        changed = replace(
-            changed, state=FileState.GONE, in_inbox=False, filing="", destination="", detail=detail
-        )
+        changed = replace(changed, state=FileState.GONE, in_inbox=False, filing="", destination="", detail=detail)
         task_record = replace(task_record, state=TaskState.SUPERSEDED, detail=detail, ended_at=ended_at)
         return self._record_task((changed, task_record, event))
 
@@ -335,6 +330,15 @@ class Submit:
                     raise
             else:
                 return
+
+
+def _digest(file: BinaryIO) -> str:
+    """Return the SHA-256 of a whole file and go back to its start."""
+    reader = HashingReader(file)
+    while reader.read(BLOCK):
+        pass
+    file.seek(0)
+    return reader.sha256
 
 
 def accepted(record: FileRecord, task: Task, *, now: float, sha256: str) -> tuple[FileRecord, TaskRecord, Event]:
@@ -373,4 +377,3 @@ def refuses_all() -> LaneTrouble:
         reason=LaneReason.SERVICE_REFUSES_ALL,
         hint="look at the project and at one of the files in error/; the rest waits in the inbox",
     )
-

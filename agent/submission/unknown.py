@@ -109,9 +109,7 @@ class Unknown:
         """Return other files of the same name and project whose outcome nobody knows either."""
         unknown = self._ledger.find_files(states=[FileState.UNKNOWN, FileState.HELD])
         return [
-            other
-            for other in unknown
-            if (other.project_id, other.task_name) == (record.project_id, record.task_name)
+            other for other in unknown if (other.project_id, other.task_name) == (record.project_id, record.task_name)
         ]
 
     def _send_again(self, record: FileRecord) -> FileRecord:

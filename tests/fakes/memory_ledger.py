@@ -34,11 +34,12 @@ T = TypeVar("T")
 
 _SETTLING = (FileState.WAITING, FileState.STALLED, FileState.IGNORED)
 _UNDER_WAY = (FileState.SENDING, FileState.UNKNOWN)
+_SENT = (FileState.SENDING, FileState.UNKNOWN, FileState.HELD, FileState.SUBMITTED)
 _ENDED = (FileState.ARCHIVED, FileState.DUPLICATE, FileState.REJECTED)
 
 
 class _Tables:
-    """All rows; copied before a change and put in place after it, so that a change is whole or not at all."""
+    """The rows that one commit changes together."""
 
     def __init__(self) -> None:
         self.files: dict[str, FileRecord] = {}
@@ -47,17 +48,11 @@ class _Tables:
         self.events: list[Event] = []
         self.next_event = 1
 
-    def copy(self) -> _Tables:
-        twin = _Tables()
-        twin.files, twin.tasks, twin.roots = dict(self.files), dict(self.tasks), dict(self.roots)
-        twin.events, twin.next_event = list(self.events), self.next_event
-        return twin
-
     def put(self, record: FileRecord | TaskRecord | RootRecord | Event) -> None:
         if isinstance(record, FileRecord):
-            self.files[record.key] = _newer(self.files.get(record.key), record)
+            self.files[record.key] = record
         elif isinstance(record, TaskRecord):
-            self.tasks[record.task_id] = _newer(self.tasks.get(record.task_id), record)
+            self.tasks[record.task_id] = record
         elif isinstance(record, RootRecord):
             self.roots[record.watch_folder, record.kind] = record
         else:
@@ -89,10 +84,15 @@ class MemoryLedger:
             return
 
         def put_all() -> None:
-            twin = self._tables.copy()
-            for change in changes:
-                twin.put(change)
-            self._tables = twin
+            versions = {(type(r), _id(r)): self._version(r) for r in changes if isinstance(r, FileRecord | TaskRecord)}
+            for record in changes:
+                if isinstance(record, FileRecord | TaskRecord):
+                    place = type(record), _id(record)
+                    if versions[place] != record.version - 1:
+                        raise StaleRecord("somebody else changed a record since it was read")
+                    versions[place] = record.version
+            for record in changes:
+                self._tables.put(record)
 
         self._change(put_all)
 
@@ -215,6 +215,21 @@ class MemoryLedger:
                 if file.in_inbox and file.watch_folder == watch_folder and file.relative_path in wanted:
                     found.setdefault(file.relative_path, []).append(file)
             return found
+
+        return self._read(find)
+
+    def find_sent(self, watch_folder: str, identities: Sequence[str]) -> Mapping[str, FileRecord]:
+        def find() -> dict[str, FileRecord]:
+            sent = [
+                file
+                for file in self._files()
+                if file.in_inbox
+                and file.watch_folder == watch_folder
+                and file.state in _SENT
+                and file.signature.identity in set(identities)
+            ]
+            sent.sort(key=lambda file: (file.first_seen_at, file.key))
+            return {file.signature.identity: file for file in sent}
 
         return self._read(find)
 
@@ -347,6 +362,14 @@ class MemoryLedger:
     def _tasks(self) -> Iterable[TaskRecord]:
         return self._tables.tasks.values()
 
+    def _version(self, record: FileRecord | TaskRecord) -> int:
+        """Return the version of the row now; 0: there is none."""
+        if isinstance(record, FileRecord):
+            known_file = self._tables.files.get(record.key)
+            return known_file.version if known_file else 0
+        known_task = self._tables.tasks.get(record.task_id)
+        return known_task.version if known_task else 0
+
     def _size(self) -> int:
         tables = self._tables
         return len(tables.files) + len(tables.tasks) + len(tables.events) + len(self._requests)
@@ -378,13 +401,8 @@ class MemoryLedger:
             return work()
 
 
-R = TypeVar("R", FileRecord, TaskRecord)
-
-
-def _newer(known: R | None, record: R) -> R:
-    if (known.version if known else 0) != record.version - 1:
-        raise StaleRecord("somebody else changed a record since it was read")
-    return record
+def _id(record: FileRecord | TaskRecord) -> str:
+    return record.key if isinstance(record, FileRecord) else record.task_id
 
 
 def _has_ended(file: FileRecord, before: float) -> bool:

@@ -146,7 +146,7 @@ def test_a_socket_is_irregular(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_names_that_are_not_utf8_come_through(inbox: Path) -> None:
-    name = os.fsdecode(b"caf\xe9.pdf")
+    name = "caf\udce9.pdf"
     try:
         (inbox / name).write_bytes(b"x")
     except OSError as error:
@@ -227,6 +227,38 @@ def test_a_folder_that_fails_makes_the_scan_incomplete(inbox: Path, monkeypatch:
     assert set(seen(walk)) == {"a.pdf"}
     assert not walk.outcome.complete
     assert [(place.relative_path, place.error.errno) for place in walk.outcome.unreadable] == [("sub", 5)]
+    assert walk.outcome.unreadable[0].sentence == "sub cannot be read: Input/output error"
+
+
+@pytest.mark.skipif(os.scandir not in os.supports_fd, reason="no folder handles here")
+def test_a_folder_that_cannot_be_opened_makes_the_scan_incomplete(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(inbox, "a.pdf", "sub/b.pdf")
+    real = os.open
+
+    def open_but_sub(path: str | Path, flags: int, *, dir_fd: int | None = None) -> int:
+        if path == "sub":
+            raise OSError(13, "Permission denied", path)
+        return real(path, flags, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", open_but_sub)
+    walk = scan(inbox, recursive=True, wants=wants_pdf)
+    assert set(seen(walk)) == {"a.pdf"}
+    assert not walk.outcome.complete
+    assert [place.relative_path for place in walk.outcome.unreadable] == ["sub"]
+
+
+def test_of_very_many_unreadable_places_only_the_first_are_named(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scanning, "_NAMED_AT_MOST", 2)
+    make(inbox, *(f"{number}.pdf" for number in range(5)))
+
+    def fail(entry: os.DirEntry[str]) -> os.stat_result:
+        raise OSError(5, "Input/output error", entry.path)
+
+    monkeypatch.setattr(scanning, "entry_stat", fail)
+    walk = scan(inbox, recursive=True, wants=wants_pdf)
+    assert seen(walk) == {}
+    assert (len(walk.outcome.unreadable), walk.outcome.unreadable_count) == (2, 5)
+    assert not walk.outcome.complete
 
 
 @pytest.mark.skipif(os.open not in os.supports_dir_fd, reason="no folder handles here")

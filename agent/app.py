@@ -1,0 +1,145 @@
+"""Builds the edges and wires them: the only place that knows which ledger, service and clock are the real ones."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import threading
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from agent.errors import LedgerMissing
+from agent.export.exporting import Exporting
+from agent.export.polling import Polling
+from agent.export.writing import Writing
+from agent.ledger.opening import ledger_exists, open_ledger, open_ledger_readonly
+from agent.model import Reason
+from agent.runtime.agent import Agent
+from agent.runtime.clock import SystemClock
+from agent.runtime.lanes import Lanes
+from agent.runtime.lock import StateLock
+from agent.runtime.operations import Operations
+from agent.runtime.parts import Parts
+from agent.runtime.recovery import refuse_without_ledger
+from agent.services.opening import open_service
+from agent.submission.file_away import FileAway
+from agent.submission.follow import Follow, end_failed
+from agent.submission.purge import Purge
+from agent.submission.submit import Submit
+from agent.submission.unknown import Unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.model import Settings, TaskRecord
+    from agent.ports import Clock, Ledger, Service
+
+
+def entropy() -> int:
+    """Return 16 random bits, for names."""
+    return secrets.randbits(16)
+
+
+def build_parts(settings: Settings, *, ledger: Ledger, service: Service, clock: Clock) -> Parts:
+    """Wire the stages to their edges."""
+    stop = threading.Event()
+    writing = Writing(
+        ledger=ledger, service=service, clock=clock, entropy=entropy, min_free=settings.min_free, stop=stop
+    )
+
+    def task_failed(record: TaskRecord, message: str) -> None:
+        end_failed(ledger, record, reason=Reason.TASK_FAILED, detail=message, now=clock.now())
+
+    return Parts(
+        settings=settings,
+        ledger=ledger,
+        service=service,
+        clock=clock,
+        lanes=Lanes(retry=settings.retry, clock=clock, random=random.random),
+        stop=stop,
+        submit=Submit(ledger=ledger, service=service, clock=clock, stop=stop),
+        file_away=FileAway(ledger=ledger, clock=clock, entropy=entropy),
+        unknown=Unknown(ledger=ledger, service=service, clock=clock, retry=settings.retry),
+        follow=Follow(ledger=ledger, service=service, clock=clock),
+        purge=Purge(ledger=ledger, clock=clock),
+        polling=Polling(ledger=ledger, service=service, clock=clock),
+        exporting=Exporting(
+            ledger=ledger,
+            service=service,
+            clock=clock,
+            writing=writing,
+            settings=settings.service,
+            min_free=settings.min_free,
+            entropy=entropy,
+            task_failed=task_failed,
+        ),
+        new_key=lambda: uuid.uuid4().hex,
+        agent_id=secrets.token_hex(8),
+    )
+
+
+@contextmanager
+def locked_ledger(settings: Settings, *, start_anew: bool = False) -> Iterator[Ledger]:
+    """Hold the state_dir's lock and its ledger, made where there is none.
+
+    `start_anew`: make a ledger although folders carry the marker of one that is gone. Raises LockHeld, LedgerError.
+    """
+    settings.state_dir.mkdir(mode=0o700, exist_ok=True)
+    lock = StateLock(settings.state_dir)
+    lock.acquire(now=SystemClock().now())
+    try:
+        if not start_anew and not ledger_exists(settings.state_dir):
+            refuse_without_ledger(settings)
+        ledger = open_ledger(settings.state_dir, create=True)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+    finally:
+        lock.release()
+
+
+@contextmanager
+def running_agent(settings: Settings, *, submits: bool = True, exports: bool = True) -> Iterator[tuple[Agent, Parts]]:
+    """Run an agent until the block ends. Raises LockHeld, LedgerError, UserError."""
+    clock = SystemClock()
+    with locked_ledger(settings) as ledger:
+        service = open_service(settings.service, clock)
+        parts = build_parts(settings, ledger=ledger, service=service, clock=clock)
+        agent = Agent(parts, submits=submits, exports=exports)
+        try:
+            agent.start()
+            yield agent, parts
+        finally:
+            agent.stop()
+
+
+@contextmanager
+def reading_ledger(settings: Settings) -> Iterator[Ledger | None]:
+    """Open the ledger to look at, beside a running agent or without one; None before the first run."""
+    try:
+        ledger = open_ledger_readonly(settings.state_dir)
+    except LedgerMissing:
+        yield None
+        return
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def is_running(settings: Settings) -> bool:
+    """Return whether an agent works on the state_dir now."""
+    return StateLock(settings.state_dir).is_held_elsewhere()
+
+
+def build_operations(settings: Settings, ledger: Ledger) -> Operations:
+    """Wire what an operator can ask for to a ledger whose lock is held."""
+    clock = SystemClock()
+    return Operations(
+        settings,
+        ledger=ledger,
+        clock=clock,
+        file_away=FileAway(ledger=ledger, clock=clock, entropy=entropy),
+    )

@@ -1,0 +1,184 @@
+"""The agent: starts every loop in its thread, lets them run, and brings all of them to an orderly end."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from agent.model import FileState, RootKind
+from agent.runtime.aftercare import Aftercare
+from agent.runtime.control import STATUS_NOTE, Control
+from agent.runtime.detecting import Detecting
+from agent.runtime.exporting import ExportLoop
+from agent.runtime.operations import Operations
+from agent.runtime.recovery import end_cleanly, recover
+from agent.runtime.roots import RootGuard
+from agent.runtime.sending import Sending
+from agent.runtime.workers import Worker
+from agent.submission.inbox import Inbox
+
+if TYPE_CHECKING:
+    from agent.runtime.parts import Parts
+
+logger = logging.getLogger(__name__)
+
+GRACE = 20.0
+"""Seconds that requests under way get once the agent is told to stop (design.md §7)."""
+
+
+class Agent:
+    """One running agent; `start`, then `stop`."""
+
+    def __init__(self, parts: Parts, *, submits: bool = True, exports: bool = True) -> None:
+        self._parts = parts
+        self.submits = submits
+        self.exports = exports
+        folders = parts.settings.watch_folders
+        self._inboxes = [Inbox.of(folder) for folder in folders if folder.inbox is not None and submits]
+        self._detecting: list[Detecting] = []
+        self._workers: list[Worker] = []
+        self._sending_workers: list[Worker] = []
+        self._aftercare_worker: Worker | None = None
+        self._export_loop: ExportLoop | None = None
+        self._export_worker: Worker | None = None
+
+    # --- start ------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Recover, then start every thread. Raises LedgerError."""
+        parts = self._parts
+        recover(parts.settings, parts.ledger)
+        self._make_folders()
+        sending = Sending(parts, self._inboxes, nudge=self._wake_aftercare)
+        for inbox in self._inboxes:
+            self._add_detecting(inbox)
+        if self._inboxes:
+            for number in range(max(1, parts.settings.service.connections)):
+                worker = self._add(f"sending {number + 1}", sending.step)
+                self._sending_workers.append(worker)
+        aftercare = Aftercare(parts, made_ready=self._wake_sending)
+        self._aftercare_worker = self._add("aftercare", aftercare.step)
+        self._aftercare = aftercare
+        if self.exports and any(folder.output is not None for folder in parts.settings.watch_folders):
+            self._export_loop = ExportLoop(parts, wake=self._wake_export)
+            self._export_worker = self._add("export", self._export_loop.step)
+        operations = Operations(parts.settings, ledger=parts.ledger, clock=parts.clock, file_away=parts.file_away)
+        control = Control(parts, operations, rescan=self.rescan, live=self.live_status, changed=self._wake_all)
+        control.apply_pauses()
+        aftercare.recover_uploads()
+        self._add("control", control.step)
+        for worker in self._workers:
+            worker.start()
+
+    def _make_folders(self) -> None:
+        """Make archive/ and error/ where their inbox is there; never an inbox itself."""
+        for inbox in self._inboxes:
+            if not inbox.root.is_dir():
+                continue
+            for path in inbox.excluded:
+                try:
+                    path.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    # The lane says so as soon as something is to be filed there.
+                    logger.warning("%s: %s cannot be made: %s", inbox.folder.name, path, error)
+
+    def _add_detecting(self, inbox: Inbox) -> None:
+        lane = self._parts.lanes.submission(inbox.folder.name)
+        guard = RootGuard(inbox.folder, RootKind.INBOX, ledger=self._parts.ledger, lane=lane)
+        detecting = Detecting(self._parts, inbox, guard, found=self._wake_sending)
+        worker = self._add(f"detecting {inbox.folder.name}", detecting.step)
+        detecting.wake = worker.wake
+        self._detecting.append(detecting)
+
+    def _add(self, name: str, step: Any) -> Worker:
+        worker = Worker(name, step, clock=self._parts.clock, stop=self._parts.stop)
+        self._workers.append(worker)
+        return worker
+
+    # --- waking -----------------------------------------------------------------------------------------------------
+
+    def _wake_sending(self) -> None:
+        for worker in self._sending_workers:
+            worker.wake()
+
+    def _wake_aftercare(self) -> None:
+        if self._aftercare_worker is not None:
+            self._aftercare_worker.wake()
+
+    def _wake_export(self) -> None:
+        if self._export_worker is not None:
+            self._export_worker.wake()
+
+    def _wake_all(self) -> None:
+        for worker in self._workers:
+            if worker.name != "control":
+                worker.wake()
+
+    def rescan(self, folder: str = "") -> None:
+        """Scan one inbox, or all, now."""
+        for detecting in self._detecting:
+            if not folder or detecting.name == folder:
+                detecting.rescan()
+
+    # --- status -----------------------------------------------------------------------------------------------------
+
+    def live_status(self) -> dict[str, Any]:
+        """Return what only the running process knows; JSON values."""
+        parts = self._parts
+        return {
+            "lanes": [asdict(state) for state in parts.lanes.states() if state.reason is not None],
+            "inboxes": {
+                detecting.name: {
+                    "observer": detecting.observer,
+                    "detail": detecting.observer_detail,
+                    "unmatched": detecting.unmatched,
+                    "scans": detecting.scans,
+                }
+                for detecting in self._detecting
+            },
+            "failures": {worker.name: worker.failure for worker in self._workers if worker.failure},
+        }
+
+    def is_idle(self) -> bool:
+        """Return whether everything there was is worked off (`run --once`): nothing waits, moves or is on its way."""
+        if any(detecting.scans == 0 for detecting in self._detecting):
+            return False
+        ledger = self._parts.ledger
+        if len(self._parts.files_in_hand) or len(self._parts.tasks_in_hand):
+            return False
+        busy = [FileState.WAITING, FileState.SENDING, FileState.UNKNOWN]
+        if self.submits and (ledger.find_files(states=busy, limit=1) or ledger.find_files(to_file=True, limit=1)):
+            return False
+        if not self.exports or self._export_loop is None:
+            return True
+        return not self._own_open_tasks() and self._export_loop.polls > 0
+
+    def _own_open_tasks(self) -> bool:
+        return any(not record.held for record in self._parts.ledger.find_tasks(is_open=True))
+
+    # --- stop -------------------------------------------------------------------------------------------------------
+
+    def stop(self) -> bool:
+        """Stop every thread; return whether all ended in time. What did not is left to recovery."""
+        parts = self._parts
+        parts.stop.set()
+        if self._export_loop is not None:
+            self._export_loop.close()
+        for detecting in self._detecting:
+            detecting.close()
+        deadline = parts.clock.monotonic() + GRACE
+        ended = [worker.join(max(0.1, deadline - parts.clock.monotonic())) for worker in self._workers]
+        never = threading.Event()
+        while len(parts.tasks_in_hand) and parts.clock.monotonic() < deadline:
+            parts.clock.wait(never, 0.05)
+        clean = all(ended) and not len(parts.tasks_in_hand)
+        parts.service.close()
+        if clean:
+            end_cleanly(parts.ledger)
+        else:
+            logger.warning("some requests did not end in time: the next start takes them up")
+        parts.ledger.put_note(STATUS_NOTE, {"stopped": True, "at": parts.clock.now()})
+        parts.ledger.close()
+        return clean

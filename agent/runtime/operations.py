@@ -1,0 +1,247 @@
+"""What an operator can ask for: retry, resolve, pause, resume, rescan, adopt.
+
+The running agent carries these out for commands that leave a request in the ledger; without one the command does so
+itself under the lock. Every operation returns a JSON answer with a `message` for people, or raises UserError.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import UserError
+from agent.folders import filing
+from agent.folders.roots import adopt_root
+from agent.model import Event, FileState, Reason, RootKind, TaskRecord, TaskState
+from agent.rules.naming import for_display
+from agent.runtime.targets import find_target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from agent.model import FileRecord, Settings, WatchFolder
+    from agent.ports import Clock, Ledger
+    from agent.submission.file_away import FileAway
+
+Answer = dict[str, Any]
+
+PAUSES_NOTE = "pauses"
+"""The note of paused lanes: {"all": bool, "folders": [names]}."""
+
+
+class Operations:
+    """Carries out what an operator asks for."""
+
+    def __init__(self, settings: Settings, *, ledger: Ledger, clock: Clock, file_away: FileAway) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._clock = clock
+        self._file_away = file_away
+
+    def carry_out(self, command: str, arguments: Mapping[str, Any]) -> Answer:
+        """Carry out one operation by name. Raises UserError, LocalTrouble, FileBusy, LedgerError."""
+        operations: dict[str, Callable[..., Answer]] = {
+            "retry": self.retry,
+            "resolve": self.resolve,
+            "pause": self.pause,
+            "resume": self.resume,
+            "adopt": self.adopt,
+        }
+        return operations[command](**arguments)
+
+    # --- retry ------------------------------------------------------------------------------------------------------
+
+    def retry(self, *, targets: Sequence[str] = (), everything: bool = False) -> Answer:
+        """Move files from error/ back to the inbox; give held exports another round of attempts."""
+        records = self._rejected() if everything else []
+        results: list[Answer] = []
+        for target in targets:
+            held = self._ledger.task(target)
+            if held is not None and held.held:
+                results.append(self._retry_export(held))
+                continue
+            records.append(self._find_rejected(target))
+        results += [self._retry_file(record) for record in records]
+        ok = all(result["ok"] for result in results)
+        return {
+            "ok": ok,
+            "message": "\n".join(result["message"] for result in results) or "nothing to retry",
+            "results": results,
+        }
+
+    def _rejected(self) -> list[FileRecord]:
+        found = self._ledger.find_files(states=[FileState.REJECTED], in_inbox=False, limit=100_000)
+        return [record for record in found if record.filed_in == "error"]
+
+    def _find_rejected(self, target: str) -> FileRecord:
+        """Return the file in error/ a path, task or id means. Raises UserError in plain words where there is none."""
+        found = find_target(self._settings, self._ledger, target)
+        if found is None:
+            raise UserError(f"{target}: the ledger knows no such file or task", hint="type: fsagent history")
+        if found.filed_in == "deleted":
+            raise UserError(
+                f"{target}: its source was removed from {found.filing or 'archive'}/",
+                hint="drop it into the inbox again",
+            )
+        if found.filed_in not in {"error", "archive"} or not (
+            found.state is FileState.REJECTED or self._has_failed(found)
+        ):
+            raise UserError(
+                f"{target} is {found.state.value}: only files in error/ can be sent again",
+                hint=f"type: fsagent why {target}",
+            )
+        return found
+
+    def _has_failed(self, record: FileRecord) -> bool:
+        task = self._ledger.task(record.task_id) if record.task_id else None
+        return task is not None and task.state in {TaskState.FAILED, TaskState.ENDED_UNKNOWN}
+
+    def _retry_file(self, record: FileRecord) -> Answer:
+        folder = self._settings.watch_folder(record.watch_folder)
+        if folder is None or folder.inbox is None:
+            return {
+                "ok": False,
+                "message": f"{record.relative_path}: watch folder {record.watch_folder} is not configured",
+            }
+        lay_at = record.filed_as
+        planned = record.change(
+            state=FileState.REJECTED, filing="inbox", destination=record.relative_path, filed_at=None, detail="retried"
+        )
+        self._ledger.commit(planned)
+        filed = self._file_away.carry_out(folder, planned)
+        if filed.filed_in != "inbox":
+            return {"ok": False, "message": f"{for_display(lay_at)}: {filed.detail}"}
+        if record.filed_in == "error" and folder.error is not None:
+            filing.remove_note(folder.error, lay_at)
+        return {"ok": True, "message": f"{for_display(filed.filed_as)} is in the inbox of {folder.name} again"}
+
+    def _retry_export(self, record: TaskRecord) -> Answer:
+        now = self._clock.now()
+        changed = record.change(held=False, attempts=0, retry_at=None, detail="retried")
+        event = Event(now, record.watch_folder, "export retried", "", record.file_key, record.task_id)
+        self._ledger.commit(changed, event)
+        return {"ok": True, "message": f"the export of task {record.task_id} is tried again"}
+
+    # --- resolve ----------------------------------------------------------------------------------------------------
+
+    def resolve(self, *, id: str, submitted: str = "", resubmit: bool = False, reject: bool = False) -> Answer:  # noqa: A002 -- the command's own word
+        """Decide a held file: it became this task, it is sent again, or it goes to error/."""
+        record = self._held(id)
+        folder = self._settings.watch_folder(record.watch_folder)
+        now = self._clock.now()
+        shown = for_display(record.relative_path)
+        if submitted:
+            return self._resolve_submitted(record, submitted, now=now)
+        if resubmit:
+            changed = record.change(
+                state=FileState.WAITING, state_at=now, ready=False, look_at=0.0, unchanged_since=None, intent_at=None
+            )
+            event = Event(now, record.watch_folder, "resolved", "sent again", record.key)
+            self._ledger.commit(replace(changed, detail="the operator has it sent again"), event)
+            return {"ok": True, "message": f"{shown} is sent again"}
+        assert reject
+        changed = record.change(
+            state=FileState.REJECTED,
+            state_at=now,
+            reason=Reason.TASK_CANCELED,
+            detail="the operator rejected it after its outcome could not be found out",
+            filing="error",
+            destination=record.relative_path,
+        )
+        self._ledger.commit(changed, Event(now, record.watch_folder, "resolved", "rejected", record.key))
+        if folder is not None and folder.inbox is not None:
+            self._file_away.carry_out(folder, changed)
+        return {"ok": True, "message": f"{shown} goes to error/"}
+
+    def _resolve_submitted(self, record: FileRecord, task_id: str, *, now: float) -> Answer:
+        if self._ledger.task(task_id) is not None:
+            raise UserError(f"task {task_id} belongs to another file already", hint=f"type: fsagent why {task_id}")
+        changed = record.change(
+            state=FileState.SUBMITTED,
+            state_at=now,
+            task_id=task_id,
+            filing="archive",
+            destination=record.relative_path,
+            detail="the operator named its task",
+        )
+        task = TaskRecord(
+            task_id=task_id,
+            watch_folder=record.watch_folder,
+            project_id=record.project_id,
+            name=record.task_name,
+            state=TaskState.PROCESSING,
+            state_at=now,
+            opened_at=now,
+            file_key=record.key,
+            source_folder=record.relative_path.rpartition("/")[0],
+            seen_at=now,
+            asked_at=now,
+        )
+        event = Event(now, record.watch_folder, "resolved", f"submitted as {task_id}", record.key, task_id)
+        self._ledger.commit(changed, task, event)
+        return {"ok": True, "message": f"{for_display(record.relative_path)} is task {task_id}"}
+
+    def _held(self, identifier: str) -> FileRecord:
+        held = self._ledger.find_files(states=[FileState.HELD])
+        found = [
+            record
+            for record in held
+            if identifier in {record.key, record.relative_path} or record.key.startswith(identifier)
+        ]
+        if len(found) == 1:
+            return found[0]
+        ids = ", ".join(f"{record.key[:8]} ({for_display(record.relative_path)})" for record in held) or "none"
+        what = "is not held" if not found else "means more than one file"
+        raise UserError(f"{identifier} {what}; held are: {ids}", hint="type: fsagent history --state held")
+
+    # --- lanes and roots --------------------------------------------------------------------------------------------
+
+    def pause(self, *, folder: str = "") -> Answer:
+        """Stop a watch folder's lanes, or all, until resumed; survives a restart."""
+        self._check_name(folder)
+        folders, everything = paused(self._ledger)
+        self._ledger.put_note(
+            PAUSES_NOTE, {"all": everything or not folder, "folders": sorted(folders | {folder} - {""})}
+        )
+        return {
+            "ok": True,
+            "message": f"{folder or 'everything'} is paused; to go on: fsagent resume {folder}".rstrip(),
+        }
+
+    def resume(self, *, folder: str = "") -> Answer:
+        """Let paused lanes go on."""
+        self._check_name(folder)
+        folders, everything = paused(self._ledger)
+        if folder and everything:
+            folders = {other.name for other in self._settings.watch_folders}
+        left = folders - {folder} if folder else set()
+        self._ledger.put_note(PAUSES_NOTE, {"all": False, "folders": sorted(left)})
+        return {"ok": True, "message": f"{folder or 'everything'} goes on"}
+
+    def adopt(self, *, folder: str = "") -> Answer:
+        """Make the roots of a watch folder, or all, this ledger's, whatever their markers say."""
+        self._check_name(folder)
+        chosen = [other for other in self._settings.watch_folders if not folder or other.name == folder]
+        lines = [line for each in chosen for line in self._adopt_folder(each)]
+        return {"ok": True, "message": "\n".join(lines)}
+
+    def _adopt_folder(self, folder: WatchFolder) -> list[str]:
+        lines = []
+        for kind, root in ((RootKind.INBOX, folder.inbox), (RootKind.OUTPUT, folder.output)):
+            if root is None:
+                continue
+            record = adopt_root(root, kind=kind, watch_folder=folder.name, ledger_id=self._ledger.ledger_id)
+            self._ledger.commit(record)
+            lines.append(f"{folder.name}: {root} belongs to this agent now")
+        return lines
+
+    def _check_name(self, folder: str) -> None:
+        names = [other.name for other in self._settings.watch_folders]
+        if folder and folder not in names:
+            raise UserError(f"there is no watch folder {folder}", hint=f"there are: {', '.join(names)}")
+
+
+def paused(ledger: Ledger) -> tuple[set[str], bool]:
+    """Return the names of paused watch folders, and whether everything is paused."""
+    note = ledger.note(PAUSES_NOTE) or {}
+    return set(note.get("folders", [])), bool(note.get("all", False))

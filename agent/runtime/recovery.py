@@ -1,0 +1,99 @@
+"""Recovery at start: makes the ledger true again before the first worker runs.
+
+Everything else is ordinary running: what is planned is carried out, what is unknown is looked up.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from agent.errors import LedgerMissing, LocalTrouble, TaskFatal
+from agent.folders import publishing
+from agent.folders.roots import read_marker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from agent.model import Settings
+    from agent.ports import Ledger
+
+logger = logging.getLogger(__name__)
+
+RUN_NOTE = "run"
+
+
+def refuse_without_ledger(settings: Settings) -> None:
+    """Raise LedgerMissing where folders carry markers although there is no ledger (design.md §3.1).
+
+    A new ledger would not know what archive/ holds and what is under way: the operator decides that.
+    """
+    marked = [str(root) for root in _roots(settings) if _is_marked(root)]
+    if marked:
+        raise LedgerMissing(
+            f"there is no ledger in {settings.state_dir}, but these folders belong to one: {', '.join(marked)}",
+            hint="bring it back from a backup, or start anew: fsagent adopt --all (nothing in archive/ is sent)",
+        )
+
+
+def _is_marked(root: Path) -> bool:
+    try:
+        return read_marker(root) is not None
+    except OSError:
+        return False  # a root that is away is the lane's business
+
+
+def _roots(settings: Settings) -> Iterator[Path]:
+    for folder in settings.watch_folders:
+        for root in (folder.inbox, folder.output):
+            if root is not None:
+                yield root
+
+
+def recover(settings: Settings, ledger: Ledger) -> None:
+    """Bring the ledger of a process that ended anyhow into the state a new one starts from.
+
+    No worker may run. Raises LedgerUnavailable.
+    """
+    for folder in settings.watch_folders:
+        for earlier in folder.formerly:
+            ledger.rename_watch_folder(earlier, folder.name)
+    ledger.forget_settling()
+    run = ledger.note(RUN_NOTE)
+    if run is not None and not run.get("clean", False):
+        _remove_left_behind(settings, ledger)
+    ledger.put_note(RUN_NOTE, {"clean": False})
+
+
+def end_cleanly(ledger: Ledger) -> None:
+    """Record that this process left nothing half done."""
+    ledger.put_note(RUN_NOTE, {"clean": True})
+
+
+def _remove_left_behind(settings: Settings, ledger: Ledger) -> None:
+    """Remove staged files that no export will roll forward; their process was killed between two steps."""
+    keep = set()
+    for record in ledger.find_tasks(is_open=True, limit=1_000_000):
+        if record.staged and not record.published:
+            keep |= {(planned.root, planned.staged) for planned in record.plan}
+    for folder in settings.watch_folders:
+        places = [
+            ("output", folder.output),
+            ("archive", folder.export.archive),
+            ("", folder.archive),
+            ("", folder.error),
+        ]
+        for name, root in places:
+            if root is None or not root.is_dir():
+                continue
+            for staged in list(publishing.find_staged(root)):
+                if (name, staged) not in keep:
+                    _discard(root, staged)
+
+
+def _discard(root: Path, staged: str) -> None:
+    try:
+        publishing.discard(root, staged)
+    except (LocalTrouble, TaskFatal) as trouble:
+        logger.warning("%s below %s could not be removed: %s", staged, root, trouble.message)
