@@ -281,7 +281,8 @@ def main() -> int:
             return _start_in(readers, folder, verbose=arguments.verbose)
         logging.disable(logging.CRITICAL)  # the readers' opinions about each file
         warnings.simplefilter("ignore")
-        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+        if sys.platform != "win32":
+            resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
         fetch(folder)
         return 0 if compare(unpack(folder), verbose=arguments.verbose) else 1
 

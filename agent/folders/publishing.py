@@ -53,7 +53,8 @@ PATIENCE = 60.0
 """Seconds a rename waits for a virus scanner or indexer (faults.md 3)."""
 
 _CANNOT_BE = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EILSEQ, errno.ELOOP})
-"""What the system says of one name or file that cannot be there, however often it is tried."""
+_CANNOT_BE_ON_WINDOWS = frozenset({123, 161, 206, 267})  # invalid name, bad path, name too long, no folder
+"""What the system says of a name that cannot be there, however often it is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +231,10 @@ def _task_errors(path: Path, what: str) -> Iterator[None]:
     except NotRegular as error:
         raise TaskFatal(f"{error.message}: nothing is written through it", hint="put a real folder there") from error
     except OSError as error:
-        if error.errno in _CANNOT_BE and reason_of(error) is None:
+        code = windows_code(error)
+        if code in _CANNOT_BE_ON_WINDOWS or (error.errno in _CANNOT_BE and reason_of(error) is None):
             raise TaskFatal(f"cannot {what} {_shown(path)}: {said(error)}") from error
-        if windows_code(error) in (ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION):
+        if code in (ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION):
             raise LocalTrouble(
                 f"cannot {what} {_shown(path)}: another program holds it open",
                 reason=LaneReason.NOT_WRITABLE,

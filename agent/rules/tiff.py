@@ -51,7 +51,7 @@ _TYPE_SIZES: Final = dict(zip(range(1, 14), (1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8,
 _UNSIGNED: Final = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # SHORT, LONG, IFD, LONG8, IFD8
 
 
-class BeyondEnd(ValueError):  # noqa: N818 -- a finding about the file, not a fault of the program
+class BeyondEnd(ValueError):
     """Something the directories name lies beyond the end of the file, or was never written; the message says what."""
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from agent.model import FileState, RootKind
+from agent.rules.naming import for_display
 from agent.runtime.aftercare import Aftercare
 from agent.runtime.control import STATUS_NOTE, Control
 from agent.runtime.detecting import Detecting
@@ -26,6 +27,19 @@ logger = logging.getLogger(__name__)
 
 GRACE = 20.0
 """Seconds that requests under way get once the agent is told to stop (design.md §7)."""
+
+UNFINISHED = (
+    FileState.STALLED,
+    FileState.HELD,
+    FileState.UNKNOWN,
+    FileState.WAITING,
+    FileState.SENDING,
+    FileState.SUBMITTED,
+)
+
+
+def _line(what: str, where: str, name: str, detail: str) -> str:
+    return f"{what:<9} {where}: {for_display(name)}" + (f": {for_display(detail)}" if detail else "")
 
 
 class Agent:
@@ -157,6 +171,24 @@ class Agent:
 
     def _own_open_tasks(self) -> bool:
         return any(not record.held for record in self._parts.ledger.find_tasks(is_open=True))
+
+    def unfinished(self, *, since: float) -> list[str]:
+        """Return a line for each file or task that `run --once` leaves undone, or that went to error/ `since` then."""
+        ledger = self._parts.ledger
+        lines = []
+        for record in ledger.find_files(states=UNFINISHED) if self.submits else ():
+            lines.append(_line(record.state.value, record.watch_folder, record.relative_path, record.detail))
+        for record in ledger.find_files(states=[FileState.REJECTED], newest_first=True) if self.submits else ():
+            if record.state_at >= since:
+                reason = record.reason.value if record.reason else ""
+                lines.append(_line("error", record.watch_folder, record.relative_path, f"{reason}: {record.detail}"))
+        for task in ledger.find_tasks(is_open=True) if self.exports else ():
+            state = "held" if task.held else "open"
+            lines.append(_line(state, task.watch_folder, f"task {task.task_id} ({task.name})", task.detail))
+        for lane in self._parts.lanes.states():
+            if lane.reason is not None:
+                lines.append(_line("waits", lane.lane, lane.reason.value, lane.detail))
+        return lines
 
     # --- stop -------------------------------------------------------------------------------------------------------
 

@@ -333,15 +333,15 @@ class Sandbox:
                     self._finish_processing(task, now)
             self._changed.notify_all()
 
-    def is_reading_overdue(self) -> bool:
-        """Tell whether a task stays `running` only because its document is not read yet."""
+    def is_reading_overdue(self, task_id: str | None = None) -> bool:
+        """Tell whether a task (None: any) stays `running` only because its document is not read yet."""
         with self._up_to_date():
-            return bool(self._overdue)
+            return bool(self._overdue) if task_id is None else task_id in self._overdue
 
-    def wait_until_read(self, seconds: float) -> bool:
-        """Wait, in real seconds, until no reading is overdue; return whether that is so."""
-        with self._up_to_date():
-            return self._changed.wait_for(lambda: not self._overdue or self._closed, timeout=seconds)
+    def wait_until_read(self, seconds: float, task_id: str | None = None) -> bool:
+        """Wait, in real seconds, until that is over; return whether it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._closed or not self.is_reading_overdue(task_id), timeout=seconds)
 
     def release(self) -> None:
         """Let every waiting thread go; nothing is read any more."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class UnreadableDocument(ValueError):  # noqa: N818 -- says what the document is, as the tree in errors.py does
+class UnreadableDocument(ValueError):
     """The document cannot be processed; the message is one clause for the person who sent it."""
 
 

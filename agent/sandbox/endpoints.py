@@ -117,12 +117,14 @@ class TasksApi:
         return _json({"tasks": tasks})
 
     async def _get_task(self, request: Request) -> Response:
-        await self._let_reading_catch_up()
-        return _json(self._sandbox.get_task(request.path_params["task_id"]))
+        task_id = request.path_params["task_id"]
+        await self._let_reading_catch_up(task_id)
+        return _json(self._sandbox.get_task(task_id))
 
     async def _start(self, request: Request) -> Response:
-        await self._let_reading_catch_up()
-        return _json(self._sandbox.start(request.path_params["task_id"], _action(request)), status=202)
+        task_id, action = request.path_params["task_id"], _action(request)
+        await self._let_reading_catch_up(task_id)
+        return _json(self._sandbox.start(task_id, action), status=202)
 
     async def _complete(self, request: Request) -> Response:
         self._sandbox.complete(request.path_params["task_id"], _action(request))
@@ -160,10 +162,10 @@ class TasksApi:
         project = self._sandbox.add_project(name)
         return _json({"id": project.id, "name": project.name}, status=STATUS_PROJECT_UPLOADED)
 
-    async def _let_reading_catch_up(self) -> None:
+    async def _let_reading_catch_up(self, task_id: str | None = None) -> None:
         """Wait, bounded, for documents whose processing time is over, so that a driven clock gives one answer."""
-        if self._sandbox.is_reading_overdue():
-            await asyncio.to_thread(self._sandbox.wait_until_read, self._sandbox.settings.read_patience)
+        if self._sandbox.is_reading_overdue(task_id):
+            await asyncio.to_thread(self._sandbox.wait_until_read, self._sandbox.settings.read_patience, task_id)
 
 
 def _json(document: Any, *, status: int = 200) -> Response:

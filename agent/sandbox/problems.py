@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Refusal(Exception):  # noqa: N818 -- an answer on its way, not a fault of the program
-    """A request is answered with a problem document; `kind` ends its `type` URI."""
+class Refusal(Exception):
+    """An answer on its way, not a fault of the program: a problem document; `kind` ends its `type` URI."""
 
     def __init__(self, status: int, kind: str, title: str, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(title)
@@ -35,7 +35,7 @@ class Refusal(Exception):  # noqa: N818 -- an answer on its way, not a fault of 
         self.headers = dict(headers or {})
 
 
-class TokenRefusal(Exception):  # noqa: N818 -- as above
+class TokenRefusal(Exception):
     """A token request is answered with the legacy body."""
 
     def __init__(self, status: int, message: str, *, fields: Mapping[str, str] | None = None) -> None:

@@ -48,7 +48,7 @@ class SandboxSettings:
     """Show in task objects why a task failed."""
     read_documents: bool = True
     """Read text and pages; False: only look at the first bytes, for measurements of others."""
-    read_patience: float = 1.0
+    read_patience: float = 0.5
     """Real seconds a request for tasks waits for documents that are due and still being read."""
 
     max_body: int | None = None

@@ -38,15 +38,15 @@ from agent.services.aluma_wire import (
     read_tasks,
 )
 from agent.services.answers import garbled, sentence, setup_refused, shown
-from agent.services.http import ServiceSession, UploadInterruptedError
+from agent.services.downloading import fetch
+from agent.services.http import ServiceSession
 from agent.services.trouble import TRANSPORT_ERRORS, is_timeout
+from agent.services.uploading import UploadInterrupted, send_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import Any, BinaryIO
-
-    from urllib3 import BaseHTTPResponse
 
     from agent.model import (
         ExportFile,
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     )
     from agent.ports import Clock
     from agent.services.answers import Answer
+    from agent.services.downloading import Download
 
 log = logging.getLogger(__name__)
 
@@ -106,8 +107,8 @@ class AlumaService:
         headers = {"Content-Type": upload.content_type, "X-Aluma-Tags": encode_tags(tags)}
         address = self._address.of(assumed.TASKS, project_id=upload.project_id)
         try:
-            answer = self._session.upload(address, headers=headers, body=body, size=upload.size)
-        except UploadInterruptedError as interrupted:
+            answer = send_document(self._session, address, headers=headers, body=body, size=upload.size)
+        except UploadInterrupted as interrupted:
             raise self._interrupted(interrupted, upload) from interrupted
         task = read_task(answer.document()) if answer.is_success else None
         outcome = classify_submission(answer.status, has_task_id=task is not None)
@@ -115,7 +116,7 @@ class AlumaService:
             return task
         raise self._not_accepted(outcome, answer)
 
-    def _interrupted(self, interrupted: UploadInterruptedError, upload: Upload) -> AgentError:
+    def _interrupted(self, interrupted: UploadInterrupted, upload: Upload) -> AgentError:
         outcome = classify_interruption(
             sent=interrupted.sent,
             size=upload.size,
@@ -220,7 +221,7 @@ class AlumaService:
 
     def fail_export(self, task_id: str, message: str) -> None:
         """Fail the client action with a message."""
-        self._act(task_id, "fail", document={"message": _printable(message)})
+        self._act(task_id, "fail", document={"message": shown(message) or "the export failed"})
 
     def _act(self, task_id: str, call: str, *, document: Any = None, limit: int | None = None) -> Answer:
         address = self._address.of(assumed.action_path(task_id, call), action=assumed.ACTION)
@@ -235,25 +236,23 @@ class AlumaService:
         if file.source is not FileSource.URL:
             raise TaskFatal(f"{shown(file.filename)}: not a file to be fetched")
         address = self._address.of_export(file.url)
-        with self._session.stream(address, redirects=assumed.DOWNLOAD_REDIRECTS) as (response, blocks):
-            whole = HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES
-            if not whole or response.status == HTTPStatus.PARTIAL_CONTENT:
-                self._refuse_download(response, file)
-            yield self._checked(blocks, file)
+        with fetch(self._session, address) as download:
+            whole = HTTPStatus.OK <= download.status < HTTPStatus.MULTIPLE_CHOICES
+            if not whole or download.status == HTTPStatus.PARTIAL_CONTENT:
+                self._refuse_download(download.answer(), shown(file.filename))
+            yield self._checked(download, shown(file.filename))
 
-    def _checked(self, blocks: Callable[[], Iterator[bytes]], file: ExportFile) -> Iterator[bytes]:
+    def _checked(self, download: Download, name: str) -> Iterator[bytes]:
         """Yield the blocks: one cut short is the file's trouble, a silent or slow network the service's."""
         try:
-            yield from blocks()
+            yield from download.blocks()
         except TRANSPORT_ERRORS as error:
             trouble = self._session.trouble(error)
             if is_timeout(error):
                 raise trouble from error
-            raise TaskTransient(f"the download of {shown(file.filename)} broke off: {trouble.message}") from error
+            raise TaskTransient(f"the download of {name} broke off: {trouble.message}") from error
 
-    def _refuse_download(self, response: BaseHTTPResponse, file: ExportFile) -> None:
-        answer = self._session.read_answer(response)
-        name = shown(file.filename)
+    def _refuse_download(self, answer: Answer, name: str) -> None:
         if answer.status in _GONE:
             raise TaskTransient(f"the service has no file for {name}: {sentence(answer)}")
         if answer.status == HTTPStatus.UNAUTHORIZED:
@@ -318,8 +317,3 @@ class AlumaService:
         if refused and answer.status not in _NOT_NOW:
             raise setup_refused(answer, origin=self._origin, what=what)
         raise self._session.unavailable(answer)
-
-
-def _printable(message: str) -> str:
-    """Return a message that is JSON and text to anybody."""
-    return shown(message)[: assumed.MESSAGE_LIMIT] or "export failed"

@@ -36,9 +36,6 @@ PROJECT_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of an .alproj file that are sent."""
 LOOKUP_SLACK: Final = 5.0
 """Seconds around a submission within which its task was created by the service's clock."""
-DOWNLOAD_REDIRECTS: Final = 5
-MESSAGE_LIMIT: Final = 1000
-"""Characters of the message a task is failed with."""
 
 
 def task_path(task_id: str) -> str:

@@ -31,11 +31,11 @@ _SLICE = 1.0
 _current = threading.local()
 
 
-class TookTooLongError(TimeoutError):
+class TookTooLong(TimeoutError):
     """The whole exchange took longer than it may."""
 
 
-class BodyStoppedError(Exception):
+class BodyStopped(Exception):
     """The upload's body cannot be sent to its end; `UploadBody.failure` says why. No OSError, or urllib3 eats it."""
 
 
@@ -110,14 +110,14 @@ class Exchange:
             self.abort()
 
     def patience(self) -> float:
-        """Return how long the next wait on the socket may last. Raises TookTooLongError."""
+        """Return how long the next wait on the socket may last. Raises TookTooLong."""
         if self._aborted:
-            raise TookTooLongError("the connection was closed on our side")
+            raise TookTooLong("the connection was closed on our side")
         if self._allowance is None:
             return self._silence
         left = self._started + self._allowance - self.monotonic()
         if left <= 0:
-            raise TookTooLongError(f"slower than allowed: not finished after {self._allowance:.0f} s")
+            raise TookTooLong(f"slower than allowed: not finished after {self._allowance:.0f} s")
         return min(self._silence, left)
 
     def abort(self) -> None:
@@ -235,7 +235,7 @@ class UploadBody:
         self.sent += sent
 
     def read(self, amount: int = BLOCK) -> bytes:
-        """Return the next block; empty at the end, or once the service refused. Raises BodyStoppedError."""
+        """Return the next block; empty at the end, or once the service refused. Raises BodyStopped."""
         self.begun = True
         self._exchange.patience()
         left = self._size - self._taken
@@ -251,9 +251,9 @@ class UploadBody:
             grown = len(block) == left and bool(self._source.read(1))
         except Exception as error:
             self.failure = error
-            raise BodyStoppedError from error
+            raise BodyStopped from error
         if not block or grown:
             self.failure = FileBusy("the file changed while it was sent: its length is no longer what it was")
-            raise BodyStoppedError
+            raise BodyStopped
         self._taken += len(block)
         return block

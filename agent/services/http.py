@@ -1,8 +1,8 @@
 """The session with one service: token, trust, proxy, limits and time-outs for every request, and one way to ask.
 
-Control calls go through requests, uploads and downloads through urllib3's pool below it, on the same connections.
-Nothing is retried but once after a 401 with a new token; nothing is redirected but downloads, within the origin.
-Knows the token end point (apis.md 1.1) and no other.
+Control calls go through requests; uploads and downloads (`uploading`, `downloading`) through urllib3's pool below it, on
+the same connections. Nothing is retried but once after a 401 with a new token. Knows the token end point (apis.md 1.1)
+and no other.
 """
 
 from __future__ import annotations
@@ -21,15 +21,13 @@ from agent.rules.retrying import Outcome, classify_token
 from agent.services.addresses import Addresses
 from agent.services.answers import (
     ANSWER_LIMIT,
-    FIRST_REFUSAL,
     Answer,
     garbled,
     read_answer,
-    read_refusal,
     sentence,
     unavailable,
 )
-from agent.services.exchange import BLOCK, BodyStoppedError, Exchange, InFlight, UploadBody
+from agent.services.exchange import Exchange, InFlight
 from agent.services.limits import Gate
 from agent.services.pools import Pools
 from agent.services.tokens import Tokens
@@ -37,9 +35,6 @@ from agent.services.trouble import TRANSPORT_ERRORS, trouble_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from typing import BinaryIO
-
-    from urllib3 import BaseHTTPResponse
 
     from agent.model import ServiceSettings
     from agent.ports import Clock
@@ -48,17 +43,6 @@ _BASE_ALLOWANCE = 600.0
 """Seconds a whole request may take beside its size over `min_speed` (design.md §2)."""
 _CONNECT_LIMIT = 30.0
 """Seconds to wait for a connection, where `timeout` is not shorter."""
-
-
-class UploadInterruptedError(Exception):
-    """An upload ended without an answer: `sent` bytes of the body had left; `trouble` says why."""
-
-    def __init__(self, trouble: ServiceTrouble, *, sent: int, connected: bool, proxied: bool) -> None:
-        super().__init__(trouble.message)
-        self.trouble = trouble
-        self.sent = sent
-        self.connected = connected
-        self.proxied = proxied
 
 
 class ServiceSession:
@@ -96,10 +80,10 @@ class ServiceSession:
 
         def send(token: str) -> Answer:
             return self._control(
-                method, address, headers=self._headers(token) | extra, document=document, body=body, limit=limit
+                method, address, headers=self.headers(token) | extra, document=document, body=body, limit=limit
             )
 
-        return self._authorised(send)
+        return self.authorised(send)
 
     def check_credentials(self) -> None:
         """Fetch a new token. Raises ServiceTrouble."""
@@ -109,19 +93,19 @@ class ServiceSession:
         self, method: str, address: str, *, headers: Mapping[str, str], document: Any, body: bytes | None, limit: int
     ) -> Answer:
         self._gate.enter()
-        with self._exchange(size=len(body or b"")), self._seam():
+        with self.exchange(size=len(body or b"")), self.seam():
             request = requests.Request(method, address, headers=dict(headers), json=document, data=body).prepare()
             timeout = min(self._settings.timeout, _CONNECT_LIMIT)
-            response = self._open_pools().control(request, timeout=timeout)
+            response = self.open_pools().control(request, timeout=timeout)
             answer = read_answer(response.raw, limit)
-        return self._heed(answer)
+        return self.heed(answer)
 
     def _fetch_token(self) -> tuple[str, float | None]:
         """Ask for a token (apis.md 1.1: JSON, two fields)."""
         answer = self._control(
             "POST",
             self.addresses.of("/oauth/token"),
-            headers=self._headers(None),
+            headers=self.headers(None),
             document={"client_id": self._settings.client_id, "client_secret": self._settings.client_secret},
             body=None,
             limit=ANSWER_LIMIT,
@@ -138,128 +122,12 @@ class ServiceSession:
         life = document.get("expires_in")
         return token, float(life) if isinstance(life, int | float) and not isinstance(life, bool) else None
 
-    # --- uploads ---
+    # --- for uploads and downloads, which read and write the wire themselves ---
 
-    def upload(self, address: str, *, headers: Mapping[str, str], body: BinaryIO, size: int) -> Answer:
-        """POST exactly `size` bytes of `body`, streamed, and return the answer, whatever its status but 401.
-
-        Raises UploadInterruptedError where no answer came, what reading `body` raises, FileBusy where its length is
-        not `size` (the request was cut before its last block), and ServiceTrouble before anything was sent.
-        """
-        tries = 0
-
-        def send(token: str) -> Answer:
-            nonlocal tries
-            if tries:
-                body.seek(0)
-            tries += 1
-            self._gate.enter()
-            return self._upload_once(address, headers={**self._headers(token), **headers}, body=body, size=size)
-
-        return self._authorised(send)
-
-    def _upload_once(self, address: str, *, headers: Mapping[str, str], body: BinaryIO, size: int) -> Answer:
-        with self._seam():
-            pools = self._open_pools()
-        with self._exchange(size=size) as exchange:
-            upload = exchange.body = UploadBody(body, size=size, exchange=exchange)
-            try:
-                response = pools.direct.urlopen(
-                    "POST",
-                    address,
-                    body=upload,
-                    headers={**headers, "Content-Length": str(size)},
-                    redirect=False,
-                    retries=False,
-                    preload_content=False,
-                    timeout=self._timeout(),
-                )
-                answer = read_refusal(response) if response.status >= FIRST_REFUSAL else read_answer(response)
-            except BodyStoppedError:
-                assert upload.failure is not None
-                raise upload.failure from None
-            except TRANSPORT_ERRORS as error:
-                raise UploadInterruptedError(
-                    trouble_of(error, origin=self.origin, proxy=pools.proxy),
-                    sent=upload.sent,
-                    connected=upload.begun,
-                    proxied=pools.buffering_proxy,
-                ) from error
-        return self._heed(answer)
-
-    # --- downloads ---
-
-    @contextmanager
-    def stream(
-        self, address: str, *, redirects: int
-    ) -> Iterator[tuple[BaseHTTPResponse, Callable[[], Iterator[bytes]]]]:
-        """GET an address of our origin; yield the answer and what iterates over its blocks, of at most 1 MiB.
-
-        Redirects within the origin are followed up to `redirects` times. Raises TaskFatal where one leads elsewhere,
-        before a connection is made there; ServiceTrouble. What breaks while iterating is raised as the libraries
-        raise it, for the caller knows whether it is the file's fault: `trouble` turns it into ours.
-        """
-        with self._exchange(size=0) as exchange:
-            response = self._open_stream(address, redirects, exchange)
-            try:
-                yield response, lambda: self._blocks(response, exchange)
-            finally:
-                # Not read to its end, the connection is of no further use.
-                response.close()
-
-    def _open_stream(self, address: str, redirects: int, exchange: Exchange) -> BaseHTTPResponse:
-        for _ in range(redirects + 1):
-            response = self._open_authorised(address)
-            if response.get_redirect_location() is False:
-                exchange.allow(self._allowance(response.length_remaining or 0))
-                return response
-            location = response.headers.get("location", "")
-            response.close()
-            if not location:
-                break
-            address = self.addresses.of_redirect(address, location)
-        raise ServiceUnavailable(
-            f"{self.origin} redirects to nowhere, or more than {redirects} times", reason=LaneReason.SERVICE_UNAVAILABLE
-        )
-
-    def _open_authorised(self, address: str) -> BaseHTTPResponse:
-        token = self._tokens.current()
-        response = self._open_once(address, token)
-        if response.status == HTTPStatus.UNAUTHORIZED:
-            response.close()
-            response = self._open_once(address, self._tokens.replace(token))
-        return response
-
-    def _open_once(self, address: str, token: str) -> BaseHTTPResponse:
-        self._gate.enter()
-        with self._seam():
-            return self._open_pools().direct.urlopen(
-                "GET",
-                address,
-                headers=self._headers(token),
-                redirect=False,
-                retries=False,
-                preload_content=False,
-                timeout=self._timeout(),
-            )
-
-    def _blocks(self, response: BaseHTTPResponse, exchange: Exchange) -> Iterator[bytes]:
-        length = response.length_remaining
-        received = 0
-        for block in response.stream(BLOCK, decode_content=True):
-            received += len(block)
-            if length is None:
-                # Of unknown length: what came so far earns its time.
-                exchange.allow(self._allowance(received))
-            yield block
-
-    def read_answer(self, response: BaseHTTPResponse) -> Answer:
-        """Read what a stream answered in place of a file. Raises ServiceTrouble."""
-        with self._seam():
-            answer = read_answer(response)
-        return self._heed(answer)
-
-    # --- shared ---
+    @property
+    def tokens(self) -> Tokens:
+        """The token all requests share."""
+        return self._tokens
 
     def unavailable(self, answer: Answer) -> ServiceUnavailable:
         """Return the trouble of an answer that says: not now."""
@@ -278,7 +146,7 @@ class ServiceSession:
             if self._pools is not None:
                 self._pools.close()
 
-    def _authorised(self, send: Callable[[str], Answer]) -> Answer:
+    def authorised(self, send: Callable[[str], Answer]) -> Answer:
         """Send with our token; after a 401 once more with a new one. Raises CredentialsRefused after a second 401."""
         token = self._tokens.current()
         answer = send(token)
@@ -297,39 +165,48 @@ class ServiceSession:
             hint="check service.client_id and service.client_secret",
         )
 
-    def _headers(self, token: str | None) -> dict[str, str]:
+    def headers(self, token: str | None) -> dict[str, str]:
+        """Return the headers of every request; the token goes nowhere else."""
         headers = {"User-Agent": self._user_agent, "Accept-Encoding": "identity", "Accept": "*/*"}
         return headers | {"Authorization": f"Bearer {token}"} if token is not None else headers
 
-    def _heed(self, answer: Answer) -> Answer:
+    def heed(self, answer: Answer) -> Answer:
         """Keep the quiet an answer asks for (design.md §3: Retry-After binds every request to that service)."""
         if not answer.is_success and answer.status != HTTPStatus.UNAUTHORIZED:
             self._gate.keep_quiet(self.unavailable(answer))
         return answer
 
-    def _open_pools(self) -> Pools:
+    def enter(self) -> None:
+        """Wait for this request's turn. Raises ServiceUnavailable while the service asked for quiet, or once closed."""
+        self._gate.enter()
+
+    def open_pools(self) -> Pools:
+        """Return the pools, made with the first request. Raises SetupRefused, and what the libraries raise."""
         with self._pools_lock:
             if self._pools is None:
                 self._pools = Pools(self._settings)
             return self._pools
 
-    def _exchange(self, *, size: int) -> Exchange:
+    def exchange(self, *, size: int) -> Exchange:
+        """Return the exchange of one request with `size` bytes to move."""
         return Exchange(
             clock=self._clock,
             silence=self._settings.timeout,
-            allowance=self._allowance(size),
+            allowance=self.allowance(size),
             in_flight=self._in_flight,
         )
 
-    def _allowance(self, size: int) -> float | None:
+    def allowance(self, size: int) -> float | None:
+        """Return the seconds a whole request of that many bytes may take; None: no limit."""
         speed = self._settings.min_speed
         return _BASE_ALLOWANCE + size / speed if speed else None
 
-    def _timeout(self) -> Timeout:
+    def timeouts(self) -> Timeout:
+        """Return how long to wait for a connection, and for the next byte."""
         return Timeout(connect=min(self._settings.timeout, _CONNECT_LIMIT), read=self._settings.timeout)
 
     @contextmanager
-    def _seam(self) -> Iterator[None]:
+    def seam(self) -> Iterator[None]:
         """Turn what the libraries raise into ServiceTrouble."""
         try:
             yield

@@ -18,7 +18,7 @@ import urllib3.exceptions
 
 from agent.errors import ServiceTrouble, ServiceUnavailable, SetupRefused
 from agent.model import LaneReason
-from agent.services.exchange import TookTooLongError
+from agent.services.exchange import TookTooLong
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -159,7 +159,7 @@ def _system_trouble(found: Sequence[BaseException], place: str) -> ServiceTroubl
 
 
 def _time_trouble(found: Sequence[BaseException], place: str) -> ServiceTrouble | None:
-    over = next((cause for cause in found if isinstance(cause, TookTooLongError)), None)
+    over = next((cause for cause in found if isinstance(cause, TookTooLong)), None)
     if over is not None:
         return _unreachable(f"no complete answer from {place}: {over}", "see service.min_speed, and the network")
     if not any(isinstance(cause, _TIMEOUTS) for cause in found):

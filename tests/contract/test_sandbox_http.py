@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import socket
 import threading
 from pathlib import Path
@@ -14,7 +15,7 @@ import requests
 
 import agent.sandbox
 from agent.errors import UserError
-from agent.sandbox.server import SandboxServer
+from agent.sandbox.server import SandboxServer, serve_forever
 from agent.sandbox.settings import DEMO_PROJECT_ID, DEMO_PROJECT_NAME, SandboxSettings
 
 if TYPE_CHECKING:
@@ -501,6 +502,22 @@ def test_a_stopped_server_leaves_no_thread_and_no_data() -> None:
     server.stop()
     assert not folder.exists()
     assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_serving_and_its_handler_is_put_back(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    ports: list[int] = []
+
+    def ready(server: SandboxServer) -> None:
+        ports.append(server.port)
+        signal.raise_signal(number)
+
+    serve_forever(SandboxSettings(), host="127.0.0.1", port=0, ready=ready)
+
+    assert signal.getsignal(number) is before
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", ports[0]), timeout=10)
 
 
 def test_a_port_that_is_taken_is_the_users_error() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -84,10 +85,10 @@ def test_a_shared_absolute_archive_is_refused(tmp_path: Path) -> None:
 
 def test_a_link_to_a_folder_is_that_folder(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    try:
+    with contextlib.suppress(OSError):
         (tmp_path / "link").symlink_to(tmp_path / "a", target_is_directory=True)
-    except OSError:
-        pytest.skip("no right to make links here")
+    if not (tmp_path / "link").is_dir():
+        pytest.skip("links to folders cannot be made here")
     ((key, message),) = overlaps(two("inbox: a", "inbox: link/not/yet/there"), tmp_path)
     assert key == "watch_folders[1].inbox"
     assert "lies in watch_folders[0].inbox" in message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -15,10 +16,11 @@ import pytest
 
 from agent.errors import FileBusy, LocalTrouble, NotRegular
 from agent.folders import filing, system
+from agent.folders.posix_calls import rename_noreplace
 from agent.model import LaneReason, Signature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 BYTES = b"%PDF- what was sent"
 DIGEST = hashlib.sha256(BYTES).hexdigest()
@@ -43,6 +45,9 @@ def signature_of(path: Path) -> Signature:
 
 def everything(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+RENAME = "agent.folders.posix.rename_noreplace"
 
 
 class Place:
@@ -74,7 +79,7 @@ class Place:
         return everything(self.inbox), everything(self.archive)
 
 
-NOTHING_MOVED = ({"sub/a.pdf": BYTES}, {})
+NOTHING_MOVED: tuple[dict[str, bytes], dict[str, bytes]] = ({"sub/a.pdf": BYTES}, {})
 MOVED: tuple[dict[str, bytes], dict[str, bytes]] = ({}, {"sub/a.pdf": BYTES})
 
 
@@ -128,7 +133,7 @@ def test_times_and_mode_go_along(place: Place) -> None:
 @BY_HANDLES
 def test_owner_goes_along(place: Place) -> None:
     try:
-        os.chown(place.source, 12345, 23456)
+        shutil.chown(place.source, 12345, 23456)
     except PermissionError:
         pytest.skip("only root may give files away")
     place.file_away()
@@ -472,6 +477,85 @@ def test_copy_cut_off_by_a_crash_is_made_anew(far: Place, monkeypatch: pytest.Mo
     monkeypatch.undo()
     far.file_away()
     assert far.contents() == MOVED
+
+
+class DeathError(BaseException):
+    """The process is dead: no handler of its own may do anything any more."""
+
+
+class Mortal:
+    """Lets the process die before its n-th change of the file system; afterwards nothing it does has an effect."""
+
+    CALLS = ("mkdir", "open", "rename", "link", "unlink", "fchmod", "fchown", "fsync", "utime")
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, dies_at: int) -> None:
+        self._left = dies_at
+        self.is_dead = False
+        for name in self.CALLS:
+            monkeypatch.setattr(os, name, self._mortal(getattr(os, name)))
+        monkeypatch.setattr(RENAME, self._mortal(rename_noreplace))
+
+    def _mortal(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*arguments: Any, **keywords: Any) -> Any:
+            if call is OPEN and not arguments[1] & os.O_CREAT:
+                return call(*arguments, **keywords)
+            self._left -= 1
+            if self._left < 0:
+                self.is_dead = True
+                raise DeathError
+            return call(*arguments, **keywords)
+
+        return step
+
+
+OPEN = os.open
+
+
+def no_rename_without_replacing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(RENAME, refuse)
+
+
+def file_away_as_the_caller_does(place: Place) -> str | None:
+    """Do what the stage does with one planned filing, after a crash too."""
+    try:
+        return place.file_away()
+    except FileExistsError:
+        filed = filing.find_filed(place.archive, "sub/a.pdf", place.signature, DIGEST)
+        assert filed is not None, "nobody else filed here"
+        filing.remove_filed(place.inbox, "sub/a.pdf", identity=place.signature.identity, size=len(BYTES))
+        return filed
+    except FileBusy:
+        return filing.find_filed(place.archive, "sub/a.pdf", place.signature, DIGEST)
+
+
+@BY_HANDLES
+@pytest.mark.parametrize("limit", [lambda _: None, no_rename_without_replacing], ids=["rename", "link and unlink"])
+def test_death_at_any_point_of_filing_loses_and_doubles_nothing(
+    place: Place, limit: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    points = 0
+    for dies_at in range(100):
+        shutil.rmtree(place.inbox)
+        shutil.rmtree(place.archive)
+        place = Place(place.inbox, place.archive)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            mortal = Mortal(monkeypatch, dies_at)
+            limit(monkeypatch)
+            with contextlib.suppress(DeathError):
+                place.file_away()
+        if not mortal.is_dead:
+            break
+        points += 1
+        inbox, archive = place.contents()
+        visible = {name for name in archive if ".fsagent-" not in name}
+        assert all(archive[name] == BYTES for name in visible)
+        assert visible or inbox
+        assert file_away_as_the_caller_does(place) == signature_of(place.archive / "sub" / "a.pdf").identity
+        assert place.contents() == MOVED
+    assert points >= 4
 
 
 # --- removing --------------------------------------------------------------------------------------------------------

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +18,7 @@ from agent.model import LaneReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 PART = ".fsagent-0123456789abcdef.part"
 
@@ -315,6 +316,25 @@ def test_folder_swapped_for_a_link_after_staging_fails_the_task(tmp_path: Path, 
 def test_crash_between_link_and_unlink_is_finished(root: Path) -> None:
     staged = stage(root)
     os.link(root / PART, root / "result.csv")
+    publishing.publish(root, PART, "result.csv", identity=staged.identity)
+    assert everything(root) == {"result.csv": b"one two"}
+
+
+@KEEPS_MODES
+@pytest.mark.parametrize("call", ["link", "unlink", "rename"])
+def test_publishing_goes_on_after_it_failed_at_any_call(root: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def no_such_rename(*_: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    staged = stage(root)
+    monkeypatch.setattr("agent.folders.posix.rename_noreplace", no_such_rename)
+    with monkeypatch.context() as failing:
+        failing.setattr(os, call, fail)
+        with contextlib.suppress(LocalTrouble):
+            publishing.publish(root, PART, "result.csv", identity=staged.identity)
     publishing.publish(root, PART, "result.csv", identity=staged.identity)
     assert everything(root) == {"result.csv": b"one two"}
 

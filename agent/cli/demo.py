@@ -1,0 +1,172 @@
+"""`fsagent demo`: the main job from drop to export, with nothing configured and nothing left running."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agent.cli.failures import EXIT_DONE, EXIT_FAILED
+from agent.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.model import Settings
+    from agent.sandbox.server import SandboxServer
+
+PATIENCE = 18.0
+"""Seconds the whole of it may take."""
+
+# where it is dropped → which sample
+DROPS = {
+    "invoice.pdf": "invoice.pdf",
+    "delivery-note.tiff": "delivery-note.tiff",
+    "branch office/letter.pdf": "letter.pdf",
+    "broken.pdf": "broken.pdf",
+}
+
+
+@click.command()
+@click.argument("directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+def demo(directory: Path | None) -> int:
+    """Show the main job with nothing configured: sandbox, agent, sample PDF and TIFF files, exported files.
+
+    Everything stays in DIR (else a new folder `fsagent-demo` here) to look at.
+    """
+    from agent.app import reading_ledger, running_agent  # noqa: PLC0415 -- `fsagent --help` must not pay for it
+    from agent.cli.logs import set_up_logging  # noqa: PLC0415
+    from agent.config.loading import load  # noqa: PLC0415
+    from agent.sandbox.server import SandboxServer  # noqa: PLC0415
+    from agent.sandbox.settings import SandboxSettings  # noqa: PLC0415
+
+    folder = _make_folder(directory)
+    with SandboxServer(SandboxSettings()) as server:
+        config = _write_config(folder, server)
+        settings = load(config, environment=os.environ).settings
+        set_up_logging(settings.logging, secrets=[settings.service.client_secret], to_console=False)
+        click.echo(f"The sandbox, a service for trying things out, answers at {server.url}.")
+        click.echo(f"An agent watches {folder / 'inbox'}; four files are dropped there, one of them broken.")
+        with running_agent(settings) as (agent, parts):
+            _drop_samples(folder / "inbox")
+            deadline = parts.clock.monotonic() + PATIENCE
+            never = threading.Event()
+            while parts.clock.monotonic() < deadline and not (_all_seen(settings) and agent.is_idle()):
+                parts.clock.wait(never, 0.1)
+    with reading_ledger(settings) as ledger:
+        assert ledger is not None
+        done = _tell(folder, settings)
+    _how_to_go_on(folder, server.port)
+    return EXIT_DONE if done else EXIT_FAILED
+
+
+def _make_folder(directory: Path | None) -> Path:
+    """Return an empty folder of its own. Raises UserError for one that holds something."""
+    if directory is None:
+        here = Path.cwd()
+        names = ["fsagent-demo", *(f"fsagent-demo-{number}" for number in range(2, 1000))]
+        directory = next(here / name for name in names if not (here / name).exists())
+    directory = directory.absolute()
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise UserError(f"{directory} is there already and not empty", hint="name another folder: fsagent demo DIR")
+    try:
+        for name in ("inbox", "output"):
+            (directory / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{directory} cannot be made: {error.strerror}", hint="name another folder: fsagent demo DIR"
+        ) from error
+    return directory
+
+
+def _write_config(folder: Path, server: SandboxServer) -> Path:
+    from agent.config.sample import DEMO, sample_text  # noqa: PLC0415 -- as above
+
+    settings = server.sandbox.settings
+    text = sample_text(
+        service_url=server.url,
+        project_id=settings.projects[0].id,
+        inbox="inbox",
+        output="output",
+        state_dir="state",
+        name="demo",
+        client_id=settings.client_id,
+        client_secret=settings.client_secret,
+        overrides={**DEMO, "logging.file": "logs/fsagent.log"},
+    )
+    path = folder / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    if os.name == "posix":
+        path.chmod(0o600)
+    return path
+
+
+def _drop_samples(inbox: Path) -> None:
+    from agent.sandbox.samples import read_sample  # noqa: PLC0415 -- as above
+
+    for relative_path, sample in DROPS.items():
+        target = inbox.joinpath(*relative_path.split("/"))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(read_sample(sample))
+
+
+def _all_seen(settings: Settings) -> bool:
+    """Return whether nothing but folders of ours is left in the inbox."""
+    inbox = settings.watch_folders[0].inbox
+    assert inbox is not None
+    return not any(inbox.joinpath(*name.split("/")).exists() for name in DROPS)
+
+
+def _tell(folder: Path, settings: Settings) -> bool:
+    """Print what happened to each file; return whether all went as it should."""
+    watch_folder = settings.watch_folders[0]
+    assert watch_folder.archive is not None
+    assert watch_folder.error is not None
+    assert watch_folder.output is not None
+    click.echo()
+    good = True
+    for relative_path in DROPS:
+        parts = relative_path.split("/")
+        exported = list(watch_folder.output.joinpath(*parts[:-1]).glob(f"{Path(parts[-1]).stem}.*"))
+        note = watch_folder.error.joinpath(*parts[:-1], f"{parts[-1]}.error.txt")
+        if watch_folder.archive.joinpath(*parts).exists() and exported:
+            click.echo(f"  ✓ {relative_path}: sent, archived, {len(exported)} files exported")
+        elif note.exists():
+            reason = note.read_text(encoding="utf-8").splitlines()[0].removeprefix("reason: ")
+            click.echo(f"  ✗ {relative_path}: in error/: {reason}")
+            good = good and relative_path == "broken.pdf"
+        else:
+            click.echo(f"  ? {relative_path}: not done in time; the log says more: {settings.logging.file}")
+            good = False
+    click.echo()
+    for name in ("inbox", "output"):
+        click.echo(f"{folder / name}")
+        for line in _tree(folder / name, "  "):
+            click.echo(line)
+    note = watch_folder.error / "broken.pdf.error.txt"
+    if note.exists():
+        click.echo(f"\nThe note beside broken.pdf ({note.name}):")
+        for line in note.read_text(encoding="utf-8").splitlines():
+            click.echo(f"  {line}")
+    return good
+
+
+def _tree(folder: Path, indent: str) -> Iterator[str]:
+    for path in sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name)):
+        if path.name.startswith(".fsagent"):
+            continue
+        yield f"{indent}{path.name}{'/' if path.is_dir() else ''}"
+        if path.is_dir():
+            yield from _tree(path, indent + "  ")
+
+
+def _how_to_go_on(folder: Path, port: int) -> None:
+    config = folder / "config.yaml"
+    click.echo("\nTo go on:")
+    click.echo(f"  fsagent sandbox --port {port}          # in one terminal: the service")
+    click.echo(f'  fsagent -c "{config}" run     # in another: the agent; then drop files into the inbox')
+    click.echo(f'  fsagent -c "{config}" status')
+    click.echo("  fsagent init                           # a configuration of your own")

@@ -1,0 +1,98 @@
+"""Logging as configured: to standard error or a rotated file, as text or JSON, never with a secret."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import os
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from agent.rules.naming import for_display
+
+if TYPE_CHECKING:
+    from agent.model import LoggingSettings
+
+HIDDEN = "…"
+
+
+class HideSecrets(logging.Filter):
+    """Takes secrets out of every line, whoever wrote it, libraries too."""
+
+    def __init__(self, secrets: list[str]) -> None:
+        super().__init__()
+        self._secrets = [secret for secret in secrets if secret]
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, without secrets."""
+        message = record.getMessage()
+        hidden = message
+        for secret in self._secrets:
+            hidden = hidden.replace(secret, HIDDEN)
+        if hidden is not message:
+            record.msg, record.args = hidden, ()
+        return True
+
+
+class TextFormatter(logging.Formatter):
+    """One line for each record: UTC time, level, message; nothing in it can start a line or colour a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; a trace follows it, indented."""
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = f"{when} {record.levelname.lower():<7} {for_display(record.getMessage())}"
+        if record.exc_info:
+            line += "\n" + "\n".join(f"    {part}" for part in self.formatException(record.exc_info).splitlines())
+        return line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the object: at, level, logger, thread, message and, where there is one, trace."""
+        entry = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "thread": record.threadName,
+            "message": for_display(record.getMessage()),
+        }
+        if record.exc_info:
+            entry["trace"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def _private_opener(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o640)
+
+
+class PrivateRotatingFileHandler(logging.handlers.RotatingFileHandler):
+    """A rotated log file that others cannot read (0640; on Windows the folder's rights say so)."""
+
+    def _open(self):  # type: ignore[no-untyped-def]  # noqa: ANN202 -- the base class's type is private
+        return open(self.baseFilename, self.mode, encoding="utf-8", errors="replace", opener=_private_opener)
+
+
+def set_up_logging(settings: LoggingSettings, *, secrets: list[str], to_console: bool = True) -> None:
+    """Send the agent's log where the configuration says; `to_console` False: only to the file, if there is one."""
+    handlers: list[logging.Handler] = []
+    if settings.file is not None:
+        with suppress(FileExistsError):
+            settings.file.parent.mkdir(mode=0o700, parents=True)
+        handlers.append(
+            PrivateRotatingFileHandler(settings.file, maxBytes=settings.max_size, backupCount=settings.backups)
+        )
+    elif to_console:
+        handlers.append(logging.StreamHandler(sys.stderr))
+    formatter = JsonFormatter() if settings.format == "json" else TextFormatter()
+    root = logging.getLogger()
+    for handler in handlers or [logging.NullHandler()]:
+        handler.setFormatter(formatter)
+        handler.addFilter(HideSecrets(secrets))
+        root.addHandler(handler)
+    root.setLevel(settings.level.upper())
+    logging.captureWarnings(capture=True)
