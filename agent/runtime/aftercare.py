@@ -66,7 +66,7 @@ class Aftercare:
             now = self._clock.now()
             detail = "the agent stopped before it was sent" if state is FileState.WAITING else LOST_ANSWER
             changed = current.change(
-                state=state, state_at=now, detail=detail, look_at=self._clock.monotonic(), ready=False
+                state=state, claimed_by="", state_at=now, detail=detail, look_at=self._clock.monotonic(), ready=False
             )
             event = Event(now, current.watch_folder, f"recovered as {state.value}", detail, current.key)
             self._parts.ledger.commit(changed, event)

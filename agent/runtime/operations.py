@@ -134,7 +134,13 @@ class Operations:
             return self._resolve_submitted(record, submitted, now=now)
         if resubmit:
             changed = record.change(
-                state=FileState.WAITING, state_at=now, ready=False, look_at=0.0, unchanged_since=None, intent_at=None
+                state=FileState.WAITING,
+                claimed_by="",
+                state_at=now,
+                ready=False,
+                look_at=0.0,
+                unchanged_since=None,
+                intent_at=None,
             )
             event = Event(now, record.watch_folder, "resolved", "sent again", record.key)
             self._ledger.commit(replace(changed, detail="the operator has it sent again"), event)

@@ -5,30 +5,24 @@ Waits and retries for nobody. Wire documents are read in `aluma_wire`, assumptio
 
 from __future__ import annotations
 
-import logging
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from agent.errors import (
-    AgentError,
-    FileRefused,
-    OutcomeUnknown,
-    TaskFatal,
-    TaskMoved,
-    TaskTransient,
-)
+from agent.errors import FileRefused, TaskFatal, TaskMoved, TaskTransient
 from agent.model import FileSource, Reason, ServiceTaskState
-from agent.rules.retrying import (
-    ControlOutcome,
-    Outcome,
-    classify_control,
-    classify_interruption,
-    classify_submission,
-)
+from agent.rules.retrying import Outcome, classify_submission
 from agent.rules.tags import encode_tags
 from agent.services import aluma_assumptions as assumed
+from agent.services.aluma_verdicts import (
+    GONE,
+    after_interruption,
+    no_file,
+    not_accepted,
+    require_done,
+    require_success,
+)
 from agent.services.aluma_wire import (
     matching,
     read_project,
@@ -37,7 +31,7 @@ from agent.services.aluma_wire import (
     read_task,
     read_tasks,
 )
-from agent.services.answers import garbled, sentence, setup_refused, shown
+from agent.services.answers import garbled, sentence, shown
 from agent.services.downloading import fetch
 from agent.services.http import ServiceSession
 from agent.services.trouble import TRANSPORT_ERRORS, is_timeout
@@ -61,11 +55,6 @@ if TYPE_CHECKING:
     from agent.ports import Clock
     from agent.services.answers import Answer
     from agent.services.downloading import Download
-
-log = logging.getLogger(__name__)
-
-_GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
-_NOT_NOW = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 @dataclass(slots=True)
@@ -109,37 +98,13 @@ class AlumaService:
         try:
             answer = send_document(self._session, address, headers=headers, body=body, size=upload.size)
         except UploadInterrupted as interrupted:
-            raise self._interrupted(interrupted, upload) from interrupted
+            raise after_interruption(interrupted, size=upload.size) from interrupted
         task = read_task(answer.document()) if answer.is_success else None
         outcome = classify_submission(answer.status, has_task_id=task is not None)
-        if outcome is Outcome.ACCEPTED and task is not None:
-            return task
-        raise self._not_accepted(outcome, answer)
-
-    def _interrupted(self, interrupted: UploadInterrupted, upload: Upload) -> AgentError:
-        outcome = classify_interruption(
-            sent=interrupted.sent,
-            size=upload.size,
-            proxied=interrupted.proxied,
-            connected=interrupted.connected,
-        )
-        if outcome is Outcome.SERVICE:
-            return interrupted.trouble
-        return OutcomeUnknown(f"sent, but no answer: {interrupted.trouble.message}", hint=interrupted.trouble.hint)
-
-    def _not_accepted(self, outcome: Outcome, answer: Answer) -> AgentError:
-        if outcome is Outcome.SERVICE:
-            return self._session.unavailable(answer)
-        if outcome is Outcome.SETUP:
-            return setup_refused(answer, origin=self._origin, what="the document")
-        if outcome is Outcome.FILE:
-            return FileRefused(
-                f"the service refuses it: {sentence(answer)}",
-                reason=Reason.REFUSED_BY_SERVICE,
-                hint="correct the document or the project's settings, then drop it into the inbox again",
-            )
-        said = "without a task id" if answer.is_success else sentence(answer)
-        return OutcomeUnknown(f"sent, but the answer does not say whether a task exists: {answer.status} {said}")
+        if outcome is not Outcome.ACCEPTED or task is None:
+            raise not_accepted(self._session, answer, outcome, "the document")
+        # The answer may leave out what we said ourselves.
+        return replace(task, name=task.name or upload.task_name, project_id=task.project_id or upload.project_id)
 
     def find_submission(self, lookup: Lookup) -> Sequence[Task]:
         """List all states and match; the service's clock by its `Date`."""
@@ -172,7 +137,7 @@ class AlumaService:
     def _list(self, **filters: str) -> tuple[Answer, Sequence[Task]]:
         """List tasks. Anything but a list is trouble: taken for an empty one, it would send files again."""
         answer = self._session.call("GET", self._address.of(assumed.TASKS, **filters), limit=assumed.LIST_LIMIT)
-        self._require_success(answer, "the list of tasks")
+        require_success(self._session, answer, "the list of tasks")
         tasks = read_tasks(answer.document())
         if tasks is None:
             raise garbled(answer, origin=self._origin, expected="a list of tasks")
@@ -181,7 +146,7 @@ class AlumaService:
     def get_task(self, task_id: str) -> Task:
         """Read one task."""
         answer = self._session.call("GET", self._address.of(assumed.task_path(task_id)))
-        self._require_done(answer, "reading the task")
+        require_done(self._session, answer, "reading the task")
         task = read_task(answer.document())
         if task is None or task.id != task_id:
             raise garbled(answer, origin=self._origin, expected="the task asked for")
@@ -190,10 +155,10 @@ class AlumaService:
     def cancel_task(self, task_id: str) -> None:
         """Cancel a task; what the service cannot cancel raises TaskMoved."""
         answer = self._session.call("PUT", self._address.of(assumed.cancel_task_path(task_id)))
-        if answer.status in assumed.NO_SUCH_CALL and answer.status not in _GONE:
+        if answer.status in assumed.NO_SUCH_CALL and answer.status not in GONE:
             raise TaskMoved("the service cannot cancel tasks")
         try:
-            self._require_done(answer, "the canceling of the task")
+            require_done(self._session, answer, "the canceling of the task")
         except TaskMoved:
             # Gone, or a service without this call, or in a final state: only the task itself tells.
             if self.get_task(task_id).state is not ServiceTaskState.CANCELED:
@@ -227,7 +192,7 @@ class AlumaService:
         address = self._address.of(assumed.action_path(task_id, call), action=assumed.ACTION)
         options: dict[str, Any] = {} if limit is None else {"limit": limit}
         answer = self._session.call("PUT", address, document=document, **options)
-        self._require_done(answer, f"to {call} the export")
+        require_done(self._session, answer, f"to {call} the export")
         return answer
 
     @contextmanager
@@ -239,7 +204,7 @@ class AlumaService:
         with fetch(self._session, address) as download:
             whole = HTTPStatus.OK <= download.status < HTTPStatus.MULTIPLE_CHOICES
             if not whole or download.status == HTTPStatus.PARTIAL_CONTENT:
-                self._refuse_download(download.answer(), shown(file.filename))
+                raise no_file(self._session, download.answer(), shown(file.filename))
             yield self._checked(download, shown(file.filename))
 
     def _checked(self, download: Download, name: str) -> Iterator[bytes]:
@@ -252,24 +217,12 @@ class AlumaService:
                 raise trouble from error
             raise TaskTransient(f"the download of {name} broke off: {trouble.message}") from error
 
-    def _refuse_download(self, answer: Answer, name: str) -> None:
-        if answer.status in _GONE:
-            raise TaskTransient(f"the service has no file for {name}: {sentence(answer)}")
-        if answer.status == HTTPStatus.UNAUTHORIZED:
-            raise self._session.credentials_refused(answer, "a token fresh from it")
-        outcome = classify_control(answer.status)
-        if outcome is ControlOutcome.SERVICE:
-            raise self._session.unavailable(answer)
-        if outcome is ControlOutcome.SETUP:
-            raise setup_refused(answer, origin=self._origin, what=f"the download of {name}")
-        raise TaskTransient(f"the service does not hand out {name}: {sentence(answer)}")
-
     # --- projects ---
 
     def projects(self) -> Sequence[Project]:
         """List the account's projects."""
         answer = self._session.call("GET", self._address.of(assumed.PROJECTS), limit=assumed.LIST_LIMIT)
-        self._require_success(answer, "the list of projects")
+        require_success(self._session, answer, "the list of projects")
         projects = read_projects(answer.document())
         if projects is None:
             raise garbled(answer, origin=self._origin, expected="a list of projects")
@@ -293,27 +246,6 @@ class AlumaService:
         if answer.is_success:
             raise garbled(answer, origin=self._origin, expected="the project")
         outcome = classify_submission(answer.status, has_task_id=False)
-        if outcome is Outcome.FILE:
-            raise FileRefused(f"the service refuses it: {sentence(answer)}", reason=Reason.REFUSED_BY_SERVICE)
-        if outcome is Outcome.SETUP:
-            raise setup_refused(answer, origin=self._origin, what="the upload of projects")
-        raise self._session.unavailable(answer)
-
-    # --- meanings ---
-
-    def _require_done(self, answer: Answer, what: str) -> None:
-        """Let a success through. Raises TaskMoved, SetupRefused, ServiceUnavailable."""
-        outcome = classify_control(answer.status)
-        if outcome is ControlOutcome.MOVED:
-            raise TaskMoved(f"the service refuses {what}: {sentence(answer)}", gone=answer.status in _GONE)
-        if outcome is not ControlOutcome.DONE:
-            self._require_success(answer, what)
-
-    def _require_success(self, answer: Answer, what: str) -> None:
-        """Let a success through. Raises SetupRefused for other 4xx than "not now", else ServiceUnavailable."""
-        if answer.is_success:
-            return
-        refused = HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
-        if refused and answer.status not in _NOT_NOW:
-            raise setup_refused(answer, origin=self._origin, what=what)
-        raise self._session.unavailable(answer)
+        if outcome is Outcome.UNKNOWN:  # uploading again is harmless
+            raise self._session.unavailable(answer)
+        raise not_accepted(self._session, answer, outcome, "the project file")

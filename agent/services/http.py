@@ -1,8 +1,8 @@
 """The session with one service: token, trust, proxy, limits and time-outs for every request, and one way to ask.
 
-Control calls go through requests; uploads and downloads (`uploading`, `downloading`) through urllib3's pool below it, on
-the same connections. Nothing is retried but once after a 401 with a new token. Knows the token end point (apis.md 1.1)
-and no other.
+Control calls go through requests; uploads and downloads (`uploading`, `downloading`) through urllib3's pool below it,
+on the same connections. Nothing is retried but once after a 401 with a new token. Knows the token end point
+(apis.md 1.1) and no other.
 """
 
 from __future__ import annotations

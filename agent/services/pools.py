@@ -10,7 +10,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 from urllib3 import PoolManager, ProxyManager, make_headers
@@ -24,6 +23,7 @@ from agent.services.exchange import BLOCK
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import requests
     from urllib3.connectionpool import HTTPConnectionPool
 
     from agent.model import ServiceSettings

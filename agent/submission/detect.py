@@ -216,6 +216,7 @@ class Detect:
             unchanged_since=seen.since,
             look_at=None if is_ready else look_at,
             looks=seen.looks,
+            claimed_by="",
             ready=is_ready,
             detail=detail or (row.detail if state is FileState.STALLED else ""),
             project_id=self._folder.project_id,

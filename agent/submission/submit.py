@@ -151,7 +151,9 @@ class Submit:
 
     def _look_again(self, record: FileRecord, detail: str) -> FileRecord:
         """Give the file back to settling: it is observed anew at once."""
-        changed = record.change(state=FileState.WAITING, ready=False, look_at=self._clock.monotonic(), detail=detail)
+        changed = record.change(
+            state=FileState.WAITING, claimed_by="", ready=False, look_at=self._clock.monotonic(), detail=detail
+        )
         self._ledger.commit(changed)
         return changed
 
@@ -166,6 +168,7 @@ class Submit:
         now = self._clock.now()
         changed = record.change(
             state=FileState.STALLED if is_stalled else FileState.WAITING,
+            claimed_by="",
             state_at=now - max(0.0, self._age(record) - inbox.folder.stalled_after) if is_stalled else now,
             ready=False,
             look_at=seen.look_at,
@@ -213,6 +216,7 @@ class Submit:
             if other.state in {FileState.SENDING, FileState.UNKNOWN}:
                 changed = record.change(
                     state=FileState.WAITING,
+                    claimed_by="",
                     ready=False,
                     look_at=self._clock.monotonic() + 1.0,
                     detail="its twin is sent",
@@ -225,7 +229,12 @@ class Submit:
         """Make the record ready again: nothing of it was accepted."""
         current = self._ledger.file(record.key) or record
         changed = current.change(
-            state=FileState.WAITING, state_at=self._clock.now(), ready=True, intent_at=None, detail=detail
+            state=FileState.WAITING,
+            claimed_by="",
+            state_at=self._clock.now(),
+            ready=True,
+            intent_at=None,
+            detail=detail,
         )
         self._ledger.commit(changed)
         return changed

@@ -118,6 +118,7 @@ class Unknown:
         now = self._clock.now()
         changed = record.change(
             state=FileState.WAITING,
+            claimed_by="",
             state_at=now,
             ready=False,
             look_at=self._clock.monotonic(),
