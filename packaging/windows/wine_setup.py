@@ -22,6 +22,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forwarding_dll import forwarding_dll
 from wine_prefix import (
     HOME,
     LAB,
@@ -44,7 +45,7 @@ from wine_prefix import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-RECIPE = "1"  # raised when the steps below change, so that what an older version made is made anew
+RECIPE = "2"  # raised when the steps below change, so that what an older version made is made anew
 PYTHON_PINS = Path(__file__).resolve().with_name("requirements-python.txt")
 WHEEL_PINS = Path(__file__).resolve().with_name("requirements.txt")
 PYTHON_VERSION = "3.13"
@@ -53,7 +54,9 @@ TARGET = (
     *("--platform", "win_amd64", "--python-version", PYTHON_VERSION, "--implementation", "cp"),
     "--only-binary=:all:",
 )
-FIRST_WORDS = "import ctypes.wintypes, platform, ssl, sqlite3; print(platform.python_version(), platform.platform())"
+RANDOM_DLL = "bcryptprimitives.dll"
+RANDOM_FUNCTION = "advapi32.SystemFunction036"
+FIRST_WORDS = "import platform, pydantic_core, ssl, sqlite3; print(platform.python_version(), platform.platform())"
 
 
 def setup() -> None:
@@ -122,6 +125,7 @@ def make_python() -> None:
     fresh = unpack_python(next(scratch.glob("*.tar.gz")), scratch)
     # platform.uname() asks _wmi, which in Wine 8 ends the process; without the module it takes another way.
     (fresh / "DLLs" / "_wmi.pyd").unlink(missing_ok=True)
+    (fresh / RANDOM_DLL).write_bytes(forwarding_dll(RANDOM_DLL, function="ProcessPrng", target=RANDOM_FUNCTION))
     packages = fresh / "Lib" / "site-packages"
     shutil.rmtree(packages)  # build tools of its distributor, some of them loaded at every start
     pip("install", "--no-deps", "--no-compile", "--target", str(packages), "--requirement", str(WHEEL_PINS), *TARGET)
