@@ -175,19 +175,32 @@ class Agent:
     def unfinished(self, *, since: float) -> list[str]:
         """Return a line for each file or task that `run --once` leaves undone, or that went to error/ `since` then."""
         ledger = self._parts.ledger
-        lines = []
-        for record in ledger.find_files(states=UNFINISHED) if self.submits else ():
-            lines.append(_line(record.state.value, record.watch_folder, record.relative_path, record.detail))
-        for record in ledger.find_files(states=[FileState.REJECTED], newest_first=True) if self.submits else ():
-            if record.state_at >= since:
-                reason = record.reason.value if record.reason else ""
-                lines.append(_line("error", record.watch_folder, record.relative_path, f"{reason}: {record.detail}"))
-        for task in ledger.find_tasks(is_open=True) if self.exports else ():
-            state = "held" if task.held else "open"
-            lines.append(_line(state, task.watch_folder, f"task {task.task_id} ({task.name})", task.detail))
-        for lane in self._parts.lanes.states():
-            if lane.reason is not None:
-                lines.append(_line("waits", lane.lane, lane.reason.value, lane.detail))
+        lines: list[str] = []
+        if self.submits:
+            lines += [
+                _line(record.state.value, record.watch_folder, record.relative_path, record.detail)
+                for record in ledger.find_files(states=UNFINISHED)
+            ]
+            lines += [
+                _line("error", record.watch_folder, record.relative_path, f"{record.reason}: {record.detail}")
+                for record in ledger.find_files(states=[FileState.REJECTED], newest_first=True)
+                if record.state_at >= since
+            ]
+        if self.exports:
+            lines += [
+                _line(
+                    "held" if task.held else "open",
+                    task.watch_folder,
+                    f"task {task.task_id} ({task.name})",
+                    task.detail,
+                )
+                for task in ledger.find_tasks(is_open=True)
+            ]
+        lines += [
+            _line("waits", lane.lane, lane.reason.value, lane.detail)
+            for lane in self._parts.lanes.states()
+            if lane.reason is not None
+        ]
         return lines
 
     # --- stop -------------------------------------------------------------------------------------------------------

@@ -150,7 +150,7 @@ class Detecting:
         ended = self._clock.monotonic()
         with self._lock:
             self._earliest_scan = ended + SCAN_SHARE * (ended - started)
-            self._next_scan = max(min(self._next_scan, ended + pause), self._earliest_scan)
+            self._next_scan = max(min(self._next_scan, ended + max(SCAN_SOON, pause)), self._earliest_scan)
         if outcome is not None and outcome.complete:
             self.scans += 1
         return outcome is not None

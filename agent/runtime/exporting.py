@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 QUEUED_PER_WORKER = 2
 """Exports handed to a watch folder's workers at once, for each of them; the rest waits at the service."""
 IDLE_WITHOUT_OUTPUT = 60.0
+SHORTEST_POLL = 0.05
+"""Seconds between two polls at least, whatever is configured: no busy loop."""
 
 
 class ExportLoop:
@@ -35,7 +37,7 @@ class ExportLoop:
             for folder in self._folders
         }
         self._pools = {
-            folder.name: ThreadPoolExecutor(folder.export.workers, thread_name_prefix=f"export {folder.name}")
+            folder.name: ThreadPoolExecutor(max(1, folder.export.workers), thread_name_prefix=f"export {folder.name}")
             for folder in self._folders
         }
         self._pause = self._shortest
@@ -44,11 +46,13 @@ class ExportLoop:
 
     @property
     def _shortest(self) -> float:
-        return min((folder.export.poll_min for folder in self._folders), default=IDLE_WITHOUT_OUTPUT)
+        shortest = min((folder.export.poll_min for folder in self._folders), default=IDLE_WITHOUT_OUTPUT)
+        return max(SHORTEST_POLL, shortest)
 
     @property
     def _longest(self) -> float:
-        return min((folder.export.poll_max for folder in self._folders), default=IDLE_WITHOUT_OUTPUT)
+        longest = min((folder.export.poll_max for folder in self._folders), default=IDLE_WITHOUT_OUTPUT)
+        return max(SHORTEST_POLL, longest)
 
     def step(self) -> float:
         """Poll once, dispatch what is ready and return the seconds until the next poll."""
@@ -86,7 +90,7 @@ class ExportLoop:
         """Hand one export to its workers; return 1 where it was taken."""
         lane = self._parts.lanes.export(folder.name)
         in_hand = self._parts.tasks_in_hand
-        if len(in_hand) >= QUEUED_PER_WORKER * sum(other.export.workers for other in self._folders):
+        if len(in_hand) >= QUEUED_PER_WORKER * sum(max(1, other.export.workers) for other in self._folders):
             return 0
         if not in_hand.take(task.id):
             return 0
