@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -164,9 +166,19 @@ def _tree(folder: Path, indent: str) -> Iterator[str]:
 
 
 def _how_to_go_on(folder: Path, port: int) -> None:
+    program = _program()
     config = folder / "config.yaml"
     click.echo("\nTo go on:")
-    click.echo(f"  fsagent sandbox --port {port}          # in one terminal: the service")
-    click.echo(f'  fsagent -c "{config}" run     # in another: the agent; then drop files into the inbox')
-    click.echo(f'  fsagent -c "{config}" status')
-    click.echo("  fsagent init                           # a configuration of your own")
+    click.echo(f"  {program} sandbox --port {port}    # in one terminal: the service")
+    click.echo(f'  {program} -c "{config}" run    # in another: the agent; then drop files into the inbox')
+    click.echo(f'  {program} -c "{config}" status')
+    click.echo(f"  {program} init    # a configuration of your own")
+
+
+def _program() -> str:
+    """Return what to type for this very program: its name where the shell finds it, else its path."""
+    called = Path(sys.argv[0])
+    found = shutil.which("fsagent")
+    if found is not None and Path(found) == called.absolute():
+        return "fsagent"
+    return f'"{called}"' if called.stem == "fsagent" else f'"{sys.executable}" -m agent'

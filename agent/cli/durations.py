@@ -5,21 +5,11 @@ from __future__ import annotations
 import click
 
 
-class Duration(click.ParamType):
-    """`500ms`, `2s`, `5m`, `1h`, `30d`; the value is seconds."""
+def seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    """Return the seconds of `500ms`, `2s`, `5m`, `1h`, `30d`: an option's callback; fails with what is allowed."""
+    from agent.config.values import parse_duration  # noqa: PLC0415 -- costs only who needs it
 
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the seconds, or fail with what is allowed."""
-        if isinstance(value, int | float):
-            return float(value)
-        from agent.config.values import parse_duration  # noqa: PLC0415 -- costs only who needs it
-
-        try:
-            return parse_duration(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-DURATION = Duration()
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from error

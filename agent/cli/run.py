@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.cli.configuration import load_settings
-from agent.cli.durations import DURATION
+from agent.cli.durations import seconds
 from agent.cli.failures import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ LOOK_EVERY = 0.1
 
 @click.command()
 @click.option("--once", is_flag=True, help="Work off what is there, export what comes until own tasks ended, then end.")
-@click.option("--wait", type=DURATION, default="10m", show_default=True, help="How long --once waits.")
+@click.option(
+    "--wait", metavar="DURATION", callback=seconds, default="10m", show_default=True, help="How long --once waits."
+)
 @click.option("--submit-only", is_flag=True, help="Only the way in.")
 @click.option("--export-only", is_flag=True, help="Only the way out.")
 @click.pass_context

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agent.cli.durations import DURATION
+from agent.cli.durations import seconds
 
 if TYPE_CHECKING:
     from agent.sandbox.server import SandboxServer
@@ -14,9 +14,25 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=8766, show_default=True, help="0: a free one.")
-@click.option("--delay", type=DURATION, default="500ms", show_default=True, help="Processing time of a task.")
-@click.option("--lease", type=DURATION, default="30m", show_default=True, help="Time for a started export.")
-@click.option("--retention", type=DURATION, default="72h", show_default=True, help="How long ended tasks are listed.")
+@click.option(
+    "--delay",
+    metavar="DURATION",
+    callback=seconds,
+    default="500ms",
+    show_default=True,
+    help="Processing time of a task.",
+)
+@click.option(
+    "--lease", metavar="DURATION", callback=seconds, default="30m", show_default=True, help="Time for a started export."
+)
+@click.option(
+    "--retention",
+    metavar="DURATION",
+    callback=seconds,
+    default="72h",
+    show_default=True,
+    help="How long ended tasks are listed.",
+)
 @click.option("--control", is_flag=True, help="Serve /control/…: anybody may script faults. For tests only.")
 def sandbox(*, port: int, delay: float, lease: float, retention: float, control: bool) -> None:
     """Run the embedded service: it behaves like the Tasks API, reads what it is sent and offers an export of it.
