@@ -59,7 +59,7 @@ def build_parts(settings: Settings, *, ledger: Ledger, service: Service, clock: 
         lanes=Lanes(retry=settings.retry, clock=clock, random=random.random),
         stop=stop,
         submit=Submit(ledger=ledger, service=service, clock=clock, stop=stop),
-        file_away=FileAway(ledger=ledger, clock=clock, entropy=entropy),
+        file_away=FileAway(ledger=ledger, clock=clock, entropy=entropy, min_free=settings.min_free),
         unknown=Unknown(ledger=ledger, service=service, clock=clock, retry=settings.retry),
         follow=Follow(ledger=ledger, service=service, clock=clock),
         purge=Purge(ledger=ledger, clock=clock),
@@ -141,5 +141,5 @@ def build_operations(settings: Settings, ledger: Ledger) -> Operations:
         settings,
         ledger=ledger,
         clock=clock,
-        file_away=FileAway(ledger=ledger, clock=clock, entropy=entropy),
+        file_away=FileAway(ledger=ledger, clock=clock, entropy=entropy, min_free=settings.min_free),
     )

@@ -1,4 +1,4 @@
-"""Makes the fakes importable for every test: `from fakes.memory_service import MemoryService`."""
+"""Makes the fakes (`from fakes.memory_service import MemoryService`) and their fixtures known to every test."""
 
 from __future__ import annotations
 
@@ -6,3 +6,5 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+pytest_plugins = ["fakes.service_fixtures"]

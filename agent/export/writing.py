@@ -7,10 +7,11 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.errors import Stopping, TaskTransient
+from agent.errors import LocalTrouble, Stopping, TaskTransient
 from agent.export.planning import retarget, root_of
 from agent.folders import publishing
-from agent.model import FileSource, OnConflict
+from agent.folders.roots import require_ours
+from agent.model import FileSource, LaneReason, OnConflict, RootKind
 from agent.rules.naming import base_name, for_display, is_staged_name, relative_parent
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class Writing:
             return True
         at_stage = publishing.target_state(root, planned.staged)
         if not at_stage.exists or at_stage.identity != planned.identity:
+            self._require_root(folder, planned)
             logger.info("%s: %s was taken by a reader already", folder.name, for_display(planned.target))
             return True
         overwrite = folder.export.on_conflict is OnConflict.OVERWRITE and planned.root == "output"
@@ -135,10 +137,24 @@ class Writing:
                 planned.target,
                 identity=planned.identity,
                 replace=publishing.ANY_PLAIN_FILE if overwrite else None,
+                wait=self._wait,
             )
         except FileExistsError:
             return False
         return True
+
+    def _require_root(self, folder: WatchFolder, planned: PlannedFile) -> None:
+        """Raise LocalTrouble where a file may be missing only because its share or disk is: nothing was taken then."""
+        if planned.root == "output":
+            require_ours(root_of(folder, "output"), kind=RootKind.OUTPUT, ledger_id=self._ledger.ledger_id)
+            return
+        place = root_of(folder, planned.root)
+        if not place.joinpath(*planned.target.split("/")).parent.is_dir():
+            raise LocalTrouble(
+                f"{place} is not there",
+                reason=LaneReason.OUTPUT_MISSING,
+                hint="look whether its share or disk is mounted; it goes on by itself",
+            )
 
     def _plan_anew(self, folder: WatchFolder, record: TaskRecord, root: str) -> TaskRecord:
         """Give all files below one root a new suffix; those visible already are renamed with the rest."""
@@ -159,6 +175,10 @@ class Writing:
         changed = record.change(plan=tuple(plan))
         self._ledger.commit(changed)
         return changed
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for a scanner or indexer to let go of a file, not beyond the agent's stop."""
+        self._clock.wait(self._stop, seconds)
 
     def discard(self, folder: WatchFolder, record: TaskRecord) -> None:
         """Remove what a task that will not be exported has staged."""

@@ -20,6 +20,7 @@ from agent.errors import LocalTrouble
 from agent.folders.system import hide, identity, irregularity, publish_without_replacing, sync_folder
 from agent.folders.trouble import local_trouble
 from agent.model import LaneReason, RootKind, RootRecord
+from agent.rules.naming import for_display
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,6 +120,24 @@ def read_marker(root: Path) -> str | None:
     if len(content) > _LONGEST_MARKER or not _LEDGER_ID.fullmatch(content):
         return DAMAGED
     return content.decode("ascii").strip()
+
+
+def require_ours(root: Path, *, kind: RootKind, ledger_id: str) -> None:
+    """Raise LocalTrouble unless a root is there and carries our marker now.
+
+    For whoever is about to take a file's absence for a fact: a share that went away leaves an empty folder behind.
+    """
+    try:
+        marker = read_marker(root)
+    except OSError as error:
+        look = _trouble(root, kind, error, "read")
+        raise LocalTrouble(look.detail, reason=look.reason or _MISSING[kind], hint=look.hint) from error
+    if marker != ledger_id:
+        raise LocalTrouble(
+            f"{for_display(str(root))} is not the folder it was: its marker {MARKER} is not there",
+            reason=_MISSING[kind],
+            hint="look whether its share or disk is mounted; it goes on by itself",
+        )
 
 
 def touch_marker(root: Path) -> None:

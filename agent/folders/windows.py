@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
@@ -190,8 +189,13 @@ class Folder:
     def make_deeper(self, name: str, *, mode: int | None) -> Folder:
         """Make a folder in this one and open it; its rights are inherited, `mode` says nothing here."""
         del mode
-        with suppress(FileExistsError):  # somebody else made it since we looked
+        try:
             Path(self._of(name)).mkdir()
+        except FileExistsError:  # somebody else made it since we looked
+            return self.deeper(name)
+        except FileNotFoundError as error:
+            # This folder is held and so is there: it is the new one's name that cannot be.
+            raise OSError(errno.EINVAL, "the system refuses this name", os.fspath(self.path / name)) from error
         return self.deeper(name)
 
 

@@ -68,7 +68,7 @@ _FIRST = (
         WHERE ready = 1 AND claimed_by = ''""",
     """CREATE INDEX files_to_look_at ON files (watch_folder, look_at)
         WHERE ready = 0 AND state IN ('waiting', 'stalled', 'ignored') AND look_at IS NOT NULL""",
-    """CREATE INDEX files_waiting ON files (first_seen_at, key) WHERE state IN ('waiting', 'stalled')""",
+    """CREATE INDEX files_waiting ON files (state, first_seen_at, key) WHERE state = 'waiting' OR state = 'stalled'""",
     """CREATE INDEX files_under_way ON files (project_id, task_name) WHERE state IN ('sending', 'unknown')""",
     """CREATE INDEX files_by_content ON files (sha256, watch_folder) WHERE sha256 <> ''""",
     """CREATE INDEX files_to_file ON files (state_at, key) WHERE filing <> '' AND filed_at IS NULL""",

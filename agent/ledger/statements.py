@@ -34,7 +34,11 @@ FILE_BY_KEY = f"{SELECT_FILES} WHERE key = ?"
 _TO_LOOK_AT = "ready = 0 AND state IN ('waiting', 'stalled', 'ignored') AND look_at IS NOT NULL AND watch_folder = ?"
 DUE_FOR_LOOK = f"{SELECT_FILES} WHERE {_TO_LOOK_AT} AND look_at <= ? ORDER BY look_at LIMIT ?"
 NEXT_LOOK = f"SELECT MIN(look_at) FROM files WHERE {_TO_LOOK_AT}"
-OLDEST_WAITING = f"{SELECT_FILES} WHERE state IN ('waiting', 'stalled') ORDER BY first_seen_at, key LIMIT 1"
+_OLDEST_OF_STATE = f"SELECT {_FILES} FROM files WHERE state = '%s' ORDER BY first_seen_at, key LIMIT 1"
+OLDEST_WAITING = (
+    f"SELECT * FROM ({_OLDEST_OF_STATE % 'waiting'}) a UNION ALL SELECT * FROM ({_OLDEST_OF_STATE % 'stalled'}) b"
+    " ORDER BY first_seen_at, key LIMIT 1"
+)
 INBOX_PAGE = (
     "SELECT relative_path, key, state FROM files WHERE in_inbox = 1 AND watch_folder = ?"
     " AND (relative_path, key) > (?, ?) ORDER BY relative_path, key LIMIT ?"

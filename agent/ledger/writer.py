@@ -24,8 +24,16 @@ T = TypeVar("T")
 _IDLE_SECONDS = 2.0
 """Quiet time after which the write-ahead log is emptied."""
 
+_CLOSE_SECONDS = 30.0
+
 # What speaks against the record, not against the ledger: only its own caller hears of it.
-_OF_THE_ITEM = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+_OF_THE_ITEM = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+)
 
 
 @dataclass(eq=False, slots=True)
@@ -48,6 +56,7 @@ class Writer:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connect: Callable[[Path], sqlite3.Connection] = connect_writer
+        self._idle_seconds = _IDLE_SECONDS
         self._arrival = threading.Condition()
         self._items: list[_Item] = []
         self._thread: threading.Thread | None = None
@@ -75,19 +84,24 @@ class Writer:
         return result
 
     def close(self) -> None:
-        """Finish what was handed over, empty the write-ahead log and close the connection."""
+        """Finish what was handed over, empty the write-ahead log and close the connection.
+
+        Raises LedgerUnavailable where the disk hangs; what was not finished was not acknowledged either.
+        """
         with self._arrival:
             self._closed = True
             self._arrival.notify()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_CLOSE_SECONDS)
+            if self._thread.is_alive():
+                raise LedgerUnavailable(f"the ledger {self._path} did not finish its writes in {_CLOSE_SECONDS:.0f} s")
 
     def _serve(self) -> None:
         untidy = False
         while True:
             with self._arrival:
                 arrived = self._arrival.wait_for(
-                    lambda: self._items or self._closed, timeout=_IDLE_SECONDS if untidy else None
+                    lambda: self._items or self._closed, timeout=self._idle_seconds if untidy else None
                 )
                 items, self._items = self._items, []
             if items:

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 PAUSE = 1.0
 FOLLOW_EVERY = 15.0
-"""Seconds between two looks for ended tasks (design.md §3.6 asks for 30 at most)."""
+"""Seconds between two looks for ended tasks (design.md §3.6 asks for 30 at most); sooner where `poll_max` is shorter."""
 PURGE_EVERY = 60.0
 REFILE_AFTER = 5.0
 """Seconds before a filing is tried again whose file was held by another program."""
@@ -39,6 +39,7 @@ class Aftercare:
         self._made_ready = made_ready
         self._follows = follows
         self._clock = parts.clock
+        self._follow_every = min([FOLLOW_EVERY, *(folder.export.poll_max for folder in parts.settings.watch_folders)])
         self._next_follow = 0.0
         self._next_purge = 0.0
         self._file_again: dict[str, float] = {}
@@ -115,7 +116,7 @@ class Aftercare:
             asked = asked or bool(looked_up)
             if self._clock.monotonic() >= self._next_follow:
                 asked = self._parts.follow.work(exports=self._parts.exports) or asked
-                self._next_follow = self._clock.monotonic() + FOLLOW_EVERY
+                self._next_follow = self._clock.monotonic() + self._follow_every
                 self.follows_done += 1
         except ServiceTrouble as trouble:
             service.failed(trouble)

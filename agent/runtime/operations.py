@@ -1,4 +1,4 @@
-"""What an operator can ask for: retry, resolve, pause, resume, rescan, adopt.
+"""What an operator can ask for: retry, resolve, pause, resume, adopt (and rescan, which only a running agent can do).
 
 The running agent carries these out for commands that leave a request in the ledger; without one the command does so
 itself under the lock. Every operation returns a JSON answer with a `message` for people, or raises UserError.
@@ -6,10 +6,11 @@ itself under the lock. Every operation returns a JSON answer with a `message` fo
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import UserError
+from agent.errors import FileBusy, LaneTrouble, LocalTrouble, UserError
 from agent.folders import filing
 from agent.folders.roots import adopt_root
 from agent.model import Event, FileState, Reason, RootKind, TaskRecord, TaskState
@@ -18,12 +19,20 @@ from agent.runtime.targets import find_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from agent.model import FileRecord, Settings, WatchFolder
     from agent.ports import Clock, Ledger
     from agent.submission.file_away import FileAway
 
 Answer = dict[str, Any]
+
+logger = logging.getLogger(__name__)
+
+ALL = 100_000
+"""More files in error/ than this are retried in several rounds."""
+
+HELD_SHOWN = 20
 
 PAUSES_NOTE = "pauses"
 """The note of paused lanes: {"all": bool, "folders": [names]}."""
@@ -45,37 +54,62 @@ class Operations:
             "resolve": self.resolve,
             "pause": self.pause,
             "resume": self.resume,
+            "rescan": self.rescan,
             "adopt": self.adopt,
         }
         return operations[command](**arguments)
 
     # --- retry ------------------------------------------------------------------------------------------------------
 
-    def retry(self, *, targets: Sequence[str] = (), everything: bool = False) -> Answer:
-        """Move files from error/ back to the inbox; give held exports another round of attempts."""
-        records = self._rejected() if everything else []
-        results: list[Answer] = []
-        for target in targets:
-            held = self._ledger.task(target)
-            if held is not None and held.held:
-                results.append(self._retry_export(held))
-                continue
-            records.append(self._find_rejected(target))
-        results += [self._retry_file(record) for record in records]
-        ok = all(result["ok"] for result in results)
+    def retry(self, *, targets: Sequence[str] = (), everything: bool = False, here: str = "") -> Answer:
+        """Move files from error/ back to the inbox; give held exports another round of attempts.
+
+        `here` is the folder that relative paths count from. Each target has its own result; one that cannot be sent
+        again keeps none of the others.
+        """
+        results = [self._retry_target(target, here) for target in targets]
+        if everything:
+            results += [
+                self._retry_export(task) for task in self._ledger.find_tasks(is_open=True, limit=ALL) if task.held
+            ]
+            results += [self._retry_file(record) for record in self._rejected()]
         return {
-            "ok": ok,
+            "ok": all(result["ok"] for result in results),
             "message": "\n".join(result["message"] for result in results) or "nothing to retry",
             "results": results,
         }
 
     def _rejected(self) -> list[FileRecord]:
-        found = self._ledger.find_files(states=[FileState.REJECTED], in_inbox=False, limit=100_000)
+        found = self._ledger.find_files(states=[FileState.REJECTED], in_inbox=False, limit=ALL)
         return [record for record in found if record.filed_in == "error"]
 
-    def _find_rejected(self, target: str) -> FileRecord:
+    def _retry_target(self, target: str, here: str) -> Answer:
+        task = self._ledger.task(target)
+        try:
+            if task is not None and task.held:
+                return self._retry_export(task)
+            if task is not None and (refusal := self._without_source(task)):
+                return {"ok": False, "message": refusal}
+            return self._retry_file(self._find_rejected(target, here))
+        except UserError as error:
+            return {"ok": False, "message": f"{error.message}; {error.hint}", "hint": error.hint}
+
+    def _without_source(self, task: TaskRecord) -> str:
+        """Return why a task has nothing here that could be sent again; "" where it has a source."""
+        if task.file_key and self._ledger.file(task.file_key) is not None:
+            return ""
+        if task.ended_at is None:
+            return f"task {task.task_id} is not over: its export is tried again by itself"
+        if task.state is TaskState.EXPORTED:
+            return f"task {task.task_id} was exported, and the service has deleted its copy"
+        return (
+            f"task {task.task_id} cannot be sent again: it has no source file here, and the service has deleted what it"
+            " held; submit the document anew"
+        )
+
+    def _find_rejected(self, target: str, here: str) -> FileRecord:
         """Return the file in error/ a path, task or id means. Raises UserError in plain words where there is none."""
-        found = find_target(self._settings, self._ledger, target)
+        found = find_target(self._settings, self._ledger, target, here=here)
         if found is None:
             raise UserError(f"{target}: the ledger knows no such file or task", hint="type: fsagent history")
         if found.filed_in == "deleted":
@@ -108,12 +142,23 @@ class Operations:
             state=FileState.REJECTED, filing="inbox", destination=record.relative_path, filed_at=None, detail="retried"
         )
         self._ledger.commit(planned)
-        filed = self._file_away.carry_out(folder, planned)
+        try:
+            filed = self._file_away.carry_out(folder, planned)
+        except (FileBusy, LaneTrouble) as trouble:
+            shown = for_display(record.relative_path)
+            return {"ok": False, "message": f"{shown} goes back to the inbox once this is over: {trouble.message}"}
         if filed.filed_in != "inbox":
             return {"ok": False, "message": f"{for_display(lay_at)}: {filed.detail}"}
         if record.filed_in == "error" and folder.error is not None:
-            filing.remove_note(folder.error, lay_at)
+            self._remove_note(folder.error, lay_at)
         return {"ok": True, "message": f"{for_display(filed.filed_as)} is in the inbox of {folder.name} again"}
+
+    def _remove_note(self, root: Path, lay_at: str) -> None:
+        try:
+            filing.remove_note(root, lay_at)
+        except LocalTrouble as trouble:
+            # The file is on its way again, which is what was asked for: its note is only left over.
+            logger.warning("a note is left over: %s", trouble.message)
 
     def _retry_export(self, record: TaskRecord) -> Answer:
         now = self._clock.now()
@@ -124,9 +169,17 @@ class Operations:
 
     # --- resolve ----------------------------------------------------------------------------------------------------
 
-    def resolve(self, *, id: str, submitted: str = "", resubmit: bool = False, reject: bool = False) -> Answer:  # noqa: A002 -- the command's own word
+    def resolve(
+        self,
+        *,
+        id: str,  # noqa: A002 -- the command's own word
+        submitted: str = "",
+        resubmit: bool = False,
+        reject: bool = False,
+        here: str = "",
+    ) -> Answer:
         """Decide a held file: it became this task, it is sent again, or it goes to error/."""
-        record = self._held(id)
+        record = self._held(id, here)
         folder = self._settings.watch_folder(record.watch_folder)
         now = self._clock.now()
         shown = for_display(record.relative_path)
@@ -156,8 +209,11 @@ class Operations:
         )
         self._ledger.commit(changed, Event(now, record.watch_folder, "resolved", "rejected", record.key))
         if folder is not None and folder.inbox is not None:
-            self._file_away.carry_out(folder, changed)
-        return {"ok": True, "message": f"{shown} goes to error/"}
+            try:
+                self._file_away.carry_out(folder, changed)
+            except (FileBusy, LaneTrouble) as trouble:
+                return {"ok": True, "message": f"{shown} goes to error/ once this is over: {trouble.message}"}
+        return {"ok": True, "message": f"{shown} is in error/"}
 
     def _resolve_submitted(self, record: FileRecord, task_id: str, *, now: float) -> Answer:
         if self._ledger.task(task_id) is not None:
@@ -187,18 +243,19 @@ class Operations:
         self._ledger.commit(changed, task, event)
         return {"ok": True, "message": f"{for_display(record.relative_path)} is task {task_id}"}
 
-    def _held(self, identifier: str) -> FileRecord:
-        held = self._ledger.find_files(states=[FileState.HELD])
+    def _held(self, identifier: str, here: str) -> FileRecord:
+        held = self._ledger.find_files(states=[FileState.HELD], limit=ALL)
         found = [
-            record
-            for record in held
-            if identifier in {record.key, record.relative_path} or record.key.startswith(identifier)
+            record for record in held if identifier == record.relative_path or record.key.startswith(identifier or "-")
         ]
+        named = find_target(self._settings, self._ledger, identifier, here=here) if not found else None
+        if named is not None and named.state is FileState.HELD:
+            return named
         if len(found) == 1:
             return found[0]
-        ids = ", ".join(f"{record.key[:8]} ({for_display(record.relative_path)})" for record in held) or "none"
+        ids = ", ".join(f"{record.key[:8]} ({for_display(record.relative_path)})" for record in held[:HELD_SHOWN])
         what = "is not held" if not found else "means more than one file"
-        raise UserError(f"{identifier} {what}; held are: {ids}", hint="type: fsagent history --state held")
+        raise UserError(f"{identifier} {what}; held are: {ids or 'none'}", hint="type: fsagent history --state held")
 
     # --- lanes and roots --------------------------------------------------------------------------------------------
 
@@ -224,22 +281,38 @@ class Operations:
         self._ledger.put_note(PAUSES_NOTE, {"all": False, "folders": sorted(left)})
         return {"ok": True, "message": f"{folder or 'everything'} goes on"}
 
+    def rescan(self, *, folder: str = "") -> Answer:
+        """Say that there is nothing to do without an agent; one that runs scans instead of asking here."""
+        self._check_name(folder)
+        return {"ok": True, "message": "no agent runs: its next start scans the inboxes anyway"}
+
     def adopt(self, *, folder: str = "") -> Answer:
         """Make the roots of a watch folder, or all, this ledger's, whatever their markers say."""
         self._check_name(folder)
         chosen = [other for other in self._settings.watch_folders if not folder or other.name == folder]
-        lines = [line for each in chosen for line in self._adopt_folder(each)]
-        return {"ok": True, "message": "\n".join(lines)}
+        results = [result for each in chosen for result in self._adopt_folder(each)]
+        return {
+            "ok": all(result["ok"] for result in results),
+            "message": "\n".join(result["message"] for result in results),
+            "results": results,
+        }
 
-    def _adopt_folder(self, folder: WatchFolder) -> list[str]:
-        lines = []
+    def _adopt_folder(self, folder: WatchFolder) -> list[Answer]:
+        results: list[Answer] = []
         for kind, root in ((RootKind.INBOX, folder.inbox), (RootKind.OUTPUT, folder.output)):
             if root is None:
                 continue
-            record = adopt_root(root, kind=kind, watch_folder=folder.name, ledger_id=self._ledger.ledger_id)
+            try:
+                record = adopt_root(root, kind=kind, watch_folder=folder.name, ledger_id=self._ledger.ledger_id)
+            except LocalTrouble as trouble:
+                message = f"{folder.name}: {trouble.message} {trouble.hint}".rstrip()
+                results.append({"ok": False, "message": message})
+                continue
             self._ledger.commit(record)
-            lines.append(f"{folder.name}: {root} belongs to this agent now")
-        return lines
+            results.append(
+                {"ok": True, "message": f"{folder.name}: {for_display(str(root))} belongs to this agent now"}
+            )
+        return results
 
     def _check_name(self, folder: str) -> None:
         names = [other.name for other in self._settings.watch_folders]

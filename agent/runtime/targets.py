@@ -15,17 +15,17 @@ SHORTEST_ID = 6
 NOTE_SUFFIX = ".error.txt"
 
 
-def find_target(settings: Settings, ledger: Ledger, target: str) -> FileRecord | None:
+def find_target(settings: Settings, ledger: Ledger, target: str, *, here: str = "") -> FileRecord | None:
     """Return the newest file that a path, a task id or an id means.
 
-    A path is absolute, relative to the present folder, or relative to an inbox; a note beside an error file means
-    that file.
+    A path is absolute, relative to the folder `here` (else the process's own), or relative to an inbox; a note beside
+    an error file means that file. A path in an inbox means the file that lay there too, wherever it is by now.
     """
     task = find_task(ledger, target)
     if task is not None:
         return ledger.file(task.file_key) if task.file_key else None
     target = target.removesuffix(NOTE_SUFFIX)
-    absolute = Path(os.path.abspath(target))  # noqa: PTH100 -- resolve() would follow links
+    absolute = Path(os.path.abspath(Path(here) / target))  # noqa: PTH100 -- resolve() would follow links
     for folder in settings.watch_folders:
         for root, place in ((folder.error, "error"), (folder.archive, "archive"), (folder.inbox, "")):
             if root is not None and absolute.is_relative_to(root):
@@ -33,7 +33,7 @@ def find_target(settings: Settings, ledger: Ledger, target: str) -> FileRecord |
                 if found is not None:
                     return found
     for folder in settings.watch_folders:
-        found = _newest(ledger, folder.name, target.replace(os.sep, "/"), None)
+        found = _newest(ledger, folder.name, target.replace(os.sep, "/"), "")
         if found is not None:
             return found
     if len(target) >= SHORTEST_ID:
@@ -47,14 +47,19 @@ def find_task(ledger: Ledger, target: str) -> TaskRecord | None:
     return ledger.task(target)
 
 
-def _newest(ledger: Ledger, watch_folder: str, relative_path: str, place: str | None) -> FileRecord | None:
-    """Return the newest file that lies, or lay, at a relative path; in `place`, where that is told."""
+def _newest(ledger: Ledger, watch_folder: str, relative_path: str, place: str) -> FileRecord | None:
+    """Return the newest file that lies at a relative path of a place, archive or error.
+
+    Without a place, of those that lay there in the inbox: one that still does goes before those that were filed.
+    """
     found = ledger.find_files(watch_folder=watch_folder, relative_path=relative_path, newest_first=True)
+    if not place:
+        return next((record for record in found if record.in_inbox), found[0] if found else None)
     for record in found:
-        if place is None or record.filed_in == place or (place == "" and record.in_inbox):
+        if record.filed_in == place and record.lies_at == relative_path:
             return record
-    if place in {"archive", "error"}:  # filed under a clash name
-        for record in ledger.find_files(watch_folder=watch_folder, filing=place, newest_first=True, limit=100_000):
-            if record.filed_in == place and record.filed_as == relative_path:
-                return record
+    # Under a clash name, which no index knows.
+    for record in ledger.find_files(watch_folder=watch_folder, filing=place, newest_first=True, limit=100_000):
+        if record.filed_in == place and record.lies_at == relative_path:
+            return record
     return None

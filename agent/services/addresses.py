@@ -72,7 +72,11 @@ class Addresses:
     def of_redirect(self, current: str, location: str) -> str:
         """Return where a redirect from `current` leads. Raises TaskFatal where that is another origin or nowhere."""
         _refuse_unreadable(location)
-        return self._own(urljoin(current, location), location)
+        try:
+            address = urljoin(current, location)
+        except ValueError as error:
+            raise TaskFatal(f"the service names an address that cannot be used: {_shown(location)}") from error
+        return self._own(address, location)
 
     def _own(self, address: str, named: str) -> str:
         try:

@@ -62,7 +62,6 @@ class Tokens:
                 return token
             if self._fetches != fetches and self._failure is not None:
                 raise _again(self._failure)
-            self._fetches += 1
             try:
                 token, life = self._fetch()
                 if not _USABLE.fullmatch(token):
@@ -72,6 +71,8 @@ class Tokens:
             except ServiceTrouble as trouble:
                 self._failure = trouble
                 raise
+            finally:
+                self._fetches += 1
             self._failure = None
             self._keep(token, life)
             return token

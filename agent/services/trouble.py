@@ -106,7 +106,8 @@ def _unreachable(message: str, hint: str, reason: LaneReason = LaneReason.SERVIC
 
 
 def _tunnel_trouble(found: Sequence[BaseException], place: str) -> ServiceTrouble | None:
-    match = next((match for cause in found if (match := _TUNNEL_REFUSED.search(str(cause)))), None)
+    system = [str(cause) for cause in found if isinstance(cause, OSError)]
+    match = next((match for text in system if (match := _TUNNEL_REFUSED.search(text))), None)
     if match is None:
         return None
     message = f"cannot reach {place}: the proxy answered {match[1]}"
@@ -128,7 +129,7 @@ def _name_trouble(found: Sequence[BaseException], place: str) -> ServiceTrouble 
 def _tls_trouble(found: Sequence[BaseException], place: str) -> ServiceTrouble | None:
     certificate = next((cause for cause in found if isinstance(cause, ssl.SSLCertVerificationError)), None)
     if certificate is not None:
-        said = certificate.verify_message or str(certificate)
+        said = getattr(certificate, "verify_message", "") or str(certificate)
         hint = next((hint for word, hint in _CERTIFICATE_HINTS if word in said.lower()), "see service.ca_file")
         return _unreachable(f"cannot trust {place}: {said}", hint)
     kinds = (ssl.SSLError, urllib3.exceptions.SSLError, requests.exceptions.SSLError)
@@ -136,7 +137,7 @@ def _tls_trouble(found: Sequence[BaseException], place: str) -> ServiceTrouble |
     if tls is None:
         return None
     library = next((cause for cause in found if isinstance(cause, ssl.SSLError)), None)
-    said = (library.reason or str(library)) if library is not None else "the handshake failed"
+    said = getattr(library, "reason", None) or str(library or "the handshake failed")
     return _unreachable(
         f"cannot talk TLS with {place}: {said}", "the port must speak TLS 1.2 or newer; check service.url and the proxy"
     )

@@ -53,11 +53,13 @@ def check(inbox: Inbox, file: BinaryIO, *, size: int, relative_path: str, unchan
         raise FileRefused("the file has no bytes", reason=Reason.EMPTY, hint=RETRY_HINT)
     examination = examine(file, size)
     file.seek(0)
-    if not examination.whole:
-        return _incomplete(examination.kind, examination.detail, unchanged_for=unchanged_for, folder=folder)
-    if examination.kind is None or examination.kind not in folder.accept:
-        accepted = ", ".join(kind.value for kind in folder.accept)
-        found = f"the content is {examination.kind.value}" if examination.kind else "the content is of no known type"
+    kind = examination.kind
+    # A type that is not accepted stays refused however much of it is still to come.
+    if not examination.whole and (kind is None or kind in folder.accept):
+        return _incomplete(kind, examination.detail, unchanged_for=unchanged_for, folder=folder)
+    if kind is None or kind not in folder.accept:
+        accepted = ", ".join(each.value for each in folder.accept)
+        found = f"the content is {kind.value}" if kind else "the content is of no known type"
         if not is_old:
             raise FileIncomplete(f"{found} so far")
         raise FileRefused(
@@ -65,7 +67,7 @@ def check(inbox: Inbox, file: BinaryIO, *, size: int, relative_path: str, unchan
             reason=Reason.WRONG_TYPE,
             hint="convert the file, or add its type to `accept`, then drop it into the inbox again",
         )
-    return Checked(examination.kind, CONTENT_TYPES[examination.kind])
+    return Checked(kind, CONTENT_TYPES[kind])
 
 
 def _incomplete(kind: DocumentType | None, detail: str, *, unchanged_for: float, folder: WatchFolder) -> Checked:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from agent.errors import StaleRecord
 from agent.folders import system
+from agent.folders.roots import require_ours
 from agent.folders.scanning import scan
 from agent.folders.trouble import local_trouble
-from agent.model import Event, FileRecord, FileState, Irregular
+from agent.model import Event, FileRecord, FileState, Irregular, RootKind
 from agent.rules.filters import FilterVerdict, ready_file_for
 from agent.rules.naming import fill_placeholders, for_display
 from agent.rules.settling import Observation, Verdict
@@ -37,6 +38,8 @@ READY_FILE_PAUSE = 1.0
 
 SENT = frozenset({FileState.SENDING, FileState.UNKNOWN, FileState.HELD, FileState.SUBMITTED})
 UNSENT = frozenset({FileState.WAITING, FileState.STALLED, FileState.IGNORED})
+MAY_GO_MISSING = UNSENT | {FileState.SUBMITTED}
+"""States in which a file somebody takes away is simply gone; one that is sent, unknown or held is still decided."""
 
 
 class Detect:
@@ -300,27 +303,45 @@ class Detect:
         self._commit([row.change(look_at=now) for row in waiting if not row.ready])
 
     def _look_for_missing(self) -> None:
-        """Record as gone what two complete scans in a row did not find."""
+        """Record as gone what two complete scans in a row did not find. Raises LocalTrouble where the root went away."""
         missing = set()
         for relative_path, key, state in self._ledger.inbox_paths(self._folder.name):
-            if state not in UNSENT or system.sight(self._inbox.root, relative_path) is not None:
+            if state not in MAY_GO_MISSING:
+                continue
+            sighting = system.sight(self._inbox.root, relative_path)
+            if sighting is not None and (state in UNSENT or not self._was_replaced(key, sighting)):
                 continue
             missing.add(key)
-            if key in self._missing_once:
-                self._gone(key)
+        if missing:
+            require_ours(self._inbox.root, kind=RootKind.INBOX, ledger_id=self._ledger.ledger_id)
+        for key in missing & self._missing_once:
+            self._gone(key)
         self._missing_once = missing
+
+    def _was_replaced(self, key: str, sighting: Sighting) -> bool:
+        """Return whether the name of a file that was sent stands for other bytes now."""
+        record = self._ledger.file(key)
+        return record is not None and record.signature != sighting.signature
 
     def _gone(self, key: str) -> None:
         record = self._ledger.file(key)
-        if record is None or record.state not in UNSENT:
+        if record is None or record.state not in MAY_GO_MISSING:
             return
         now = self._clock.now()
-        detail = "it was taken away before it was sent"
+        when = "before it could be filed" if record.state is FileState.SUBMITTED else "before it was sent"
+        detail = f"it was moved, deleted or replaced by somebody else {when}"
         changed = record.change(
-            state=FileState.GONE, state_at=now, in_inbox=False, ready=False, look_at=None, detail=detail
+            state=FileState.GONE,
+            state_at=now,
+            in_inbox=False,
+            ready=False,
+            look_at=None,
+            filing="",
+            destination="",
+            detail=detail,
         )
-        self._ledger.commit(changed, Event(now, self._folder.name, "gone", detail, key))
-        logger.info("%s: %s: gone", self._folder.name, for_display(record.relative_path))
+        self._ledger.commit(changed, Event(now, self._folder.name, "gone", detail, key, record.task_id))
+        logger.info("%s: %s: gone: %s", self._folder.name, for_display(record.relative_path), detail)
 
 
 HARD_LINK_SENTENCE = (

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from agent.errors import FileBusy, NotRegular, StaleRecord
 from agent.folders import filing
-from agent.model import Event, FileState
+from agent.folders.roots import require_ours
+from agent.model import Event, FileState, RootKind
 from agent.rules.naming import clash_name, for_display
 from agent.submission.notes import error_note
 
@@ -45,10 +46,11 @@ def folder_of(folder: WatchFolder, place: str) -> Path:
 class FileAway:
     """Carries out planned filings."""
 
-    def __init__(self, *, ledger: Ledger, clock: Clock, entropy: Callable[[], int]) -> None:
+    def __init__(self, *, ledger: Ledger, clock: Clock, entropy: Callable[[], int], min_free: int = 0) -> None:
         self._ledger = ledger
         self._clock = clock
         self._entropy = entropy
+        self._min_free = min_free
 
     def carry_out(self, folder: WatchFolder, record: FileRecord) -> FileRecord:
         """Move the file of a record whose filing is planned and return the record as it stands then.
@@ -62,7 +64,7 @@ class FileAway:
                 record = self._plan_anew(record)
                 continue
             if identity is None:
-                return self._not_there(record)
+                return self._not_there(folder, record)
             if record.filing == "error":
                 self._write_note(folder, record)
             record = self._done(record, identity)
@@ -88,6 +90,7 @@ class FileAway:
                 destination_root=destination_root,
                 destination=record.destination,
                 sha256=record.sha256,
+                min_free=self._min_free,
             )
         except FileExistsError:
             filed = self._already_filed(destination_root, record)
@@ -163,8 +166,16 @@ class FileAway:
         )
         return changed
 
-    def _not_there(self, record: FileRecord) -> FileRecord:
-        """Record that somebody took the file away or replaced it: nothing is moved, its task goes on."""
+    def _not_there(self, folder: WatchFolder, record: FileRecord) -> FileRecord:
+        """Decide about a file that somebody took away or replaced: nothing is moved, its task goes on.
+
+        Raises FileBusy for one in the inbox: perhaps it was renamed there, which the scan will see, or its share is
+        away for a moment; only what two scans do not find is gone.
+        """
+        if folder.inbox is not None:
+            require_ours(folder.inbox, kind=RootKind.INBOX, ledger_id=self._ledger.ledger_id)
+        if not record.filed_in:
+            raise FileBusy("it was moved, deleted or replaced by somebody else before it could be filed")
         now = self._clock.now()
         detail = "it was moved, deleted or replaced by somebody else before it could be filed"
         changed = record.change(state=FileState.GONE, state_at=now, in_inbox=False, filed_at=now, detail=detail)

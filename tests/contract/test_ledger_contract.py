@@ -600,7 +600,7 @@ def test_what_ended_before_is_purged_with_its_events(ledger: Ledger) -> None:
     ledger.commit(archived("a"), ended_task("Ta", file_key="a"), Event(100.0, "invoices", "seen", file_key="a"))
     ledger.commit(file("gone", state=FileState.GONE, in_inbox=False), Event(100.0, "invoices", "started"))
     assert ledger.purge(before=200.0) == 5
-    assert ledger.find_files() == ledger.find_tasks() == ledger.history() == []
+    assert [*ledger.find_files(), *ledger.find_tasks(), *ledger.history()] == []
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
-"""One suite for everything that calls itself a `ports.Service`: the in-memory fake, and the client on a real sandbox."""
+"""One suite for every `ports.Service`: the in-memory fake, and the client of the Tasks API on a real sandbox."""
 
 from __future__ import annotations
 
 import io
 import threading
 from abc import ABC, abstractmethod
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,10 +44,14 @@ from agent.services.opening import open_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
     from agent.ports import Clock, Service
 
 PROJECT = "project-of-the-tests-1"
 DOCUMENT = (Path(samples.__file__).parent / "invoice.pdf").read_bytes()
+SETTINGS = SandboxSettings(
+    projects=(SandboxProject(PROJECT, "Tests"),), queue_delay=0, processing_delay=0, finish_delay=0
+)
 
 
 class Harness(ABC):
@@ -114,11 +119,15 @@ class MemoryHarness(Harness):
 
 
 class AlumaHarness(Harness):
-    def __init__(self, server: SandboxServer, secret: str) -> None:
-        self.server = server
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
         self.clock = SystemClock()
-        self.secret = secret
-        self.service = self._open(secret)
+        self.start(SETTINGS)
+
+    def start(self, settings: SandboxSettings) -> None:
+        self.server = self._stack.enter_context(SandboxServer(settings))
+        self.service = self._open(settings.client_secret)
+        self._stack.callback(self.service.close)
 
     def _open(self, secret: str) -> Service:
         settings = ServiceSettings(ServiceType.ALUMA, self.server.url, "sandbox", secret, timeout=10)
@@ -136,7 +145,7 @@ class AlumaHarness(Harness):
         self.server.sandbox.faults.add(fault)
 
     def lists_tags(self) -> None:
-        pytest.skip("a sandbox shows tags only when started so")
+        self.start(replace(SETTINGS, list_tags=True))
 
 
 def upload(name: str = "scan.pdf", key: str = "key-1", size: int = len(DOCUMENT)) -> Upload:
@@ -149,13 +158,8 @@ def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
     if request.param == "memory":
         yield MemoryHarness()
         return
-    settings = SandboxSettings(
-        projects=(SandboxProject(PROJECT, "Tests"),), queue_delay=0, processing_delay=0, finish_delay=0
-    )
-    with SandboxServer(settings) as server:
-        aluma = AlumaHarness(server, settings.client_secret)
-        yield aluma
-        aluma.service.close()
+    with ExitStack() as stack:
+        yield AlumaHarness(stack)
 
 
 def test_good_credentials_pass(harness: Harness) -> None:

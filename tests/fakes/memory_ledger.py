@@ -24,6 +24,7 @@ from agent.model import (
     TaskRecord,
     TaskState,
 )
+from agent.rules.lifecycle import check_transition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -92,6 +93,7 @@ class MemoryLedger:
                         raise StaleRecord("somebody else changed a record since it was read")
                     versions[place] = record.version
             for record in changes:
+                self._check_life(record)
                 self._tables.put(record)
 
         self._change(put_all)
@@ -369,6 +371,16 @@ class MemoryLedger:
             return known_file.version if known_file else 0
         known_task = self._tables.tasks.get(record.task_id)
         return known_task.version if known_task else 0
+
+    def _check_life(self, record: FileRecord | TaskRecord | RootRecord | Event) -> None:
+        """Fail the test of a stage that records a change of state the rules do not allow."""
+        before: FileRecord | TaskRecord | None = None
+        if isinstance(record, FileRecord):
+            before = self._tables.files.get(record.key)
+        elif isinstance(record, TaskRecord):
+            before = self._tables.tasks.get(record.task_id)
+        if before is not None and isinstance(record, FileRecord | TaskRecord):
+            check_transition(before.state, record.state)
 
     def _size(self) -> int:
         tables = self._tables

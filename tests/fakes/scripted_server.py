@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import json
 import socket
-import ssl
 import struct
+import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
     from typing import BinaryIO
 
 TOKEN_PATH = "/oauth/token"
+# struct linger: two int on POSIX, two u_short on Windows.
+_LINGER_NONE = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
 @dataclass
@@ -31,7 +35,7 @@ class Request:
 
     @property
     def path(self) -> str:
-        return urlsplit(self.target).path
+        return self.target if self.method == "CONNECT" else urlsplit(self.target).path
 
     @property
     def token(self) -> str:
@@ -55,17 +59,13 @@ class Wire:
 
     def reset(self) -> None:
         """End with an RST, not a FIN."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii" if _is_posix() else "hh", 1, 0))
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
         self.reader.close()
         self.sock.close()
 
     def hang(self) -> None:
         """Say nothing until the test is over."""
         self.released.wait(30)
-
-
-def _is_posix() -> bool:
-    return not hasattr(socket, "ioctl") and hasattr(socket, "AF_UNIX")
 
 
 @dataclass
@@ -128,18 +128,14 @@ class ScriptedServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._released.set()
-        try:
+        with suppress(OSError):  # Windows refuses, but wakes the accept by the close
             self._listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._listener.close()
         with self._lock:
             open_sockets = list(self._sockets)
         for sock in open_sockets:
-            try:
+            with suppress(OSError):  # ended already
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
-            except OSError:
-                pass
         for thread in list(self._threads):
             thread.join(10)
 
@@ -163,6 +159,8 @@ class ScriptedServer:
         try:
             if self._tls is not None:
                 sock = self._tls.wrap_socket(sock, server_side=True)
+                with self._lock:
+                    self._sockets.append(sock)
             with sock, sock.makefile("rb") as reader:
                 wire = Wire(sock, reader, self._released)
                 while (request := _read_request(reader)) is not None and not self._released.is_set():

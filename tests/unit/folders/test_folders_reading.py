@@ -93,7 +93,7 @@ def test_handle_that_goes_bad_while_reading_is_the_lanes_trouble(
 
 
 def test_names_of_any_bytes_are_opened(tmp_path: Path) -> None:
-    names = ["-rf.pdf", "a&b=c%.pdf", "tab\t.pdf", "line\n.pdf", "Ü\u0308.pdf", "🧾.pdf", os.fsdecode(b"\xff.pdf")]
+    names = ["-rf.pdf", "a&b=c%.pdf", "tab\t.pdf", "line\n.pdf", "Ü\u0308.pdf", "🧾.pdf", "\udcff.pdf"]
     opened = 0
     for name in names:
         try:

@@ -98,7 +98,10 @@ def test_an_exported_address_that_names_the_base_already_keeps_it_once() -> None
 
 
 def test_a_query_value_cannot_add_a_parameter() -> None:
-    assert API.of("/tasks", project_id="a&state=b#c/ü") == "https://api.example.com/tasks?project_id=a%26state%3Db%23c%2F%C3%BC"
+    assert (
+        API.of("/tasks", project_id="a&state=b#c/ü")
+        == "https://api.example.com/tasks?project_id=a%26state%3Db%23c%2F%C3%BC"
+    )
 
 
 @pytest.mark.parametrize(

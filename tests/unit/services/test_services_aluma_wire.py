@@ -57,7 +57,7 @@ def test_a_state_nobody_documented_is_unrecognised(state: object) -> None:
     assert task.state is ServiceTaskState.UNRECOGNISED
 
 
-@pytest.mark.parametrize("created", ["2024-03-25T16:38:66Z", "", None, 7, "yesterday", "9" * 100, "9999-99-99T00:00:00Z"])
+@pytest.mark.parametrize("created", ["2024-03-25T16:38:66Z", "", None, 7, "yesterday", "9" * 100, "9999-99-99"])
 def test_an_impossible_time_is_none(created: object) -> None:
     assert read_time(created) is None
 
@@ -78,7 +78,9 @@ def test_items_without_an_id_are_left_out_and_an_id_listed_twice_is_one_task() -
     assert [task.name for task in tasks] == ["00001.pdf"]
 
 
-@pytest.mark.parametrize("document", [{"projects": [{"id": "p", "name": "n"}]}, [{"id": "p", "name": "n"}, {"name": "x"}]])
+@pytest.mark.parametrize(
+    "document", [{"projects": [{"id": "p", "name": "n"}]}, [{"id": "p", "name": "n"}, {"name": "x"}]]
+)
 def test_projects_are_read_from_both_shapes(document: object) -> None:
     projects = read_projects(document)
     assert projects is not None
@@ -148,7 +150,7 @@ def test_a_task_made_before_or_after_does_not_match(created: float) -> None:
 
 
 @pytest.mark.parametrize("change", [{"name": "other.pdf"}, {"project_id": "p2"}])
-def test_a_task_of_another_name_or_project_does_not_match(change: dict[str, str]) -> None:
+def test_a_task_of_another_name_or_project_does_not_match(change: dict[str, Any]) -> None:
     assert not matching([replace(TASK, **change)], LOOKUP, clock_offset=0)
 
 

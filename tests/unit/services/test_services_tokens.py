@@ -23,6 +23,21 @@ class Issuer:
         return f"token-{self.count}", self.life
 
 
+class AnnouncingLock:
+    """A lock that tells how many threads have come for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.wanted = threading.Semaphore(0)
+
+    def __enter__(self) -> None:
+        self.wanted.release()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 def test_a_token_is_fetched_once_and_kept() -> None:
     issuer = Issuer()
     tokens = Tokens(issuer, clock=DrivenClock())
@@ -88,12 +103,12 @@ def test_threads_that_waited_share_the_failure_instead_of_asking_again() -> None
         raise CredentialsRefused("wrong", reason=LaneReason.CREDENTIALS_REFUSED)
 
     tokens = Tokens(fetch, clock=DrivenClock())
-    begun = threading.Barrier(5)
+    lock = AnnouncingLock()
+    tokens._lock = lock  # type: ignore[assignment]
 
     def ask(*, first: bool) -> type[ServiceTrouble]:
         if not first:
             asked.wait(10)
-            begun.wait(10)
         with pytest.raises(ServiceTrouble) as raised:
             tokens.current()
         return type(raised.value)
@@ -101,9 +116,8 @@ def test_threads_that_waited_share_the_failure_instead_of_asking_again() -> None
     with ThreadPoolExecutor(5) as pool:
         leader = pool.submit(ask, first=True)
         others = [pool.submit(ask, first=False) for _ in range(4)]
-        begun.wait(10)
-        # All four are past the barrier and reach the lock while the leader holds it; the wait only widens the window.
-        threading.Event().wait(0.05)
+        for _ in range(5):
+            assert lock.wanted.acquire(timeout=10)
         answer.set()
         kinds = {leader.result(10), *(other.result(10) for other in others)}
     assert (kinds, len(fetches)) == ({CredentialsRefused}, 1)

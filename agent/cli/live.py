@@ -1,0 +1,70 @@
+"""The status that stands on a terminal and renews itself: for `run` and for `status --watch`.
+
+The same lines as `status` prints; rich only keeps them in one place.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Self
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from agent.cli.rendering import marks_for, one_line
+from agent.cli.status import compose, status_lines
+from agent.errors import LedgerError
+
+if TYPE_CHECKING:
+    import threading
+    from types import TracebackType
+
+    from agent.model import Settings
+    from agent.runtime.agent import Agent
+    from agent.runtime.parts import Parts
+
+RENEW_EVERY = 1.0
+"""Seconds between two looks at the ledger."""
+
+
+class LiveStatus:
+    """Lines in one place of the terminal; a context manager."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._live = Live(console=console or Console(highlight=False), auto_refresh=False)
+
+    def __enter__(self) -> Self:
+        """Take the place."""
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the last lines where they stand."""
+        self._live.stop()
+
+    def show(self, lines: list[str]) -> None:
+        """Replace what stands there."""
+        self._live.update(Text.from_ansi("\n".join(lines)), refresh=True)
+
+
+def show_live(settings: Settings, parts: Parts, agent: Agent, stop: threading.Event) -> None:
+    """Show the running agent's status until it is told to stop."""
+    with LiveStatus() as shown:
+        while not stop.is_set():
+            shown.show(_lines(settings, parts, agent))
+            parts.clock.wait(stop, RENEW_EVERY)
+
+
+def _lines(settings: Settings, parts: Parts, agent: Agent) -> list[str]:
+    """Return what is shown now: a ledger that cannot be read is a line too, never the end of the agent."""
+    ways = {(True, False): "; submits only", (False, True): "; exports only"}.get((agent.submits, agent.exports), "")
+    foot = click.style(f"To stop it: Ctrl-C{ways}", dim=True)
+    try:
+        lines = status_lines(compose(settings, parts.ledger, is_running=True), marks_for(sys.stdout))
+    except LedgerError as error:
+        lines = [click.style(one_line(error.message), fg="red"), f"    what to do: {one_line(error.hint)}"]
+    return [*lines, foot]

@@ -1,0 +1,266 @@
+"""The checks of `fsagent check`: what would keep an agent with this configuration from working, and what to do.
+
+Looks, and makes, renames and deletes hidden files of its own; disturbs no running agent and takes no lock. Shows
+nothing: every check is a Finding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from agent.errors import AgentError, CredentialsRefused, LedgerError, ServiceTrouble, SetupRefused
+from agent.folders import system
+from agent.folders.roots import DAMAGED, MARKER, read_marker
+from agent.folders.trouble import said
+from agent.ledger.network import network_file_system as network_of_ledger
+from agent.rules.naming import for_display
+from agent.runtime import probing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from agent.model import Settings, WatchFolder
+    from agent.ports import Clock, Service
+
+
+class Level(StrEnum):
+    """What a finding means: all is well, works but unwise or unproven, will not work."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `check`; `subject` says what was looked at."""
+
+    level: Level
+    subject: str
+    message: str
+    hint: str = ""
+
+
+def _good(subject: str, message: str) -> Finding:
+    return Finding(Level.GOOD, subject, message)
+
+
+def _warning(subject: str, message: str, hint: str = "") -> Finding:
+    return Finding(Level.WARNING, subject, message, hint)
+
+
+def _problem(subject: str, message: str, hint: str = "") -> Finding:
+    return Finding(Level.PROBLEM, subject, message, hint)
+
+
+# --- folders ---------------------------------------------------------------------------------------------------------
+
+
+def check_folders(settings: Settings, *, clock: Clock, ledger_id: str | None) -> Iterator[Finding]:
+    """Check every root and what lies in it; `ledger_id`: of the ledger in the state_dir, None where there is none."""
+    for folder in settings.watch_folders:
+        if folder.inbox is not None:
+            yield from _check_inbox(folder, folder.inbox, clock=clock, ledger_id=ledger_id, min_free=settings.min_free)
+        if folder.output is not None:
+            yield from _check_output(folder, folder.output, ledger_id=ledger_id, min_free=settings.min_free)
+
+
+def _check_inbox(
+    folder: WatchFolder, inbox: Path, *, clock: Clock, ledger_id: str | None, min_free: int
+) -> Iterator[Finding]:
+    subject = f"{folder.name}: inbox {_shown(inbox)}"
+    events = probing.Events(inbox, folder.observer, clock=clock)
+    try:
+        yield (finding := _check_root(subject, inbox, saw_probe=events.expect))
+        if finding.level is Level.PROBLEM:
+            return
+        yield from _check_owner(subject, inbox, ledger_id, folder.name)
+        yield from _check_mapped_drive(subject, inbox)
+        kind, why = events.wait()
+    finally:
+        events.close()
+    if kind == "native":
+        yield _good(subject, "native events")
+    elif folder.observer == "native":
+        hint = "set observer: auto, or look why the system gives no events"
+        yield _warning(subject, f"observer is native, but there are no events: {why}", hint)
+    else:
+        yield _good(subject, f"polling every {folder.poll_interval:g} s" + (f" ({why})" if why else ""))
+    for name, place in (("archive", folder.archive), ("error", folder.error)):
+        if place is not None:
+            yield from _check_place(f"{folder.name}: {name} {_shown(place)}", place, inbox, min_free=min_free)
+
+
+def _check_output(folder: WatchFolder, output: Path, *, ledger_id: str | None, min_free: int) -> Iterator[Finding]:
+    subject = f"{folder.name}: output {_shown(output)}"
+    yield (finding := _check_root(subject, output))
+    if finding.level is Level.PROBLEM:
+        return
+    yield from _check_owner(subject, output, ledger_id, folder.name)
+    yield from _check_mapped_drive(subject, output)
+    yield _check_space(subject, output, min_free)
+    for name, place in (("export.archive", folder.export.archive), ("export.error", folder.export.error)):
+        if place is not None:
+            yield from _check_place(f"{folder.name}: {name} {_shown(place)}", place, output, min_free=min_free)
+
+
+def _check_root(subject: str, root: Path, saw_probe: probing.Watch | None = None) -> Finding:
+    """Check that a folder is there and that files can be made, renamed and deleted in it."""
+    trouble = probing.try_writing(root, watch=saw_probe)
+    if trouble is not None:
+        return _problem(subject, *trouble)
+    return _good(subject, "create, rename and delete work")
+
+
+def _check_owner(subject: str, root: Path, ledger_id: str | None, name: str) -> Iterator[Finding]:
+    """Check the root marker; nothing to say where there is none or it is ours."""
+    try:
+        marker = read_marker(root)
+    except OSError as error:
+        yield _problem(subject, f"its marker {MARKER} cannot be read: {said(error)}", f"look at the rights of {MARKER}")
+        return
+    if marker is None or marker == ledger_id:
+        return
+    if ledger_id is None:
+        yield _problem(
+            subject,
+            "belongs to a ledger, and there is none in the state_dir",
+            "restore the ledger; or, to start anew: fsagent adopt --all (nothing in archive/ is sent)",
+        )
+        return
+    yield _problem(
+        subject,
+        f"its {MARKER} is no marker of fsagent"
+        if marker == DAMAGED
+        else f"belongs to another agent: its marker {MARKER} names another ledger",
+        f"give each agent folders of its own; where no other agent works on it any more: fsagent adopt {name}",
+    )
+
+
+def _check_mapped_drive(subject: str, root: Path) -> Iterator[Finding]:
+    drive = probing.mapped_drive(root)
+    if drive:
+        yield _warning(
+            subject,
+            f"{drive} is a network drive of this logon: a service does not see it",
+            "write the share's own name: \\\\server\\share\\folder",
+        )
+
+
+def _check_place(subject: str, place: Path, root: Path, *, min_free: int) -> Iterator[Finding]:
+    """Check a folder that `run` makes: archive or error, below its root or elsewhere."""
+    if probing.is_folder(place):
+        if trouble := probing.try_writing(place):
+            yield _problem(subject, *trouble)
+            return
+    elif not place.is_relative_to(root) and (trouble := probing.try_writing(probing.nearest_folder(place))):
+        yield _problem(subject, f"cannot be made: {trouble[0]}", trouble[1])
+        return
+    if not system.same_device(place, root):
+        yield _check_space(subject, probing.nearest_folder(place), min_free)
+        yield _warning(
+            subject,
+            f"is on another device than {_shown(root)}: files are copied, then deleted",
+            "a folder on the same device is quicker and needs no space of its own",
+        )
+        return
+    yield _good(subject, "is there" if probing.is_folder(place) else "is made when the agent starts")
+
+
+def _check_space(subject: str, folder: Path, min_free: int) -> Finding:
+    try:
+        free = system.free_space(folder)
+    except AgentError as error:
+        return _problem(subject, error.message, error.hint)
+    if free < min_free:
+        return _problem(
+            subject,
+            f"{_size(free)} are free, min_free asks for {_size(min_free)}",
+            "make room, or lower min_free; the agent waits until there is",
+        )
+    return _good(subject, f"{_size(free)} are free")
+
+
+# --- the agent's own folders -----------------------------------------------------------------------------------------
+
+
+def check_own_folders(settings: Settings) -> Iterator[Finding]:
+    """Check state_dir and log folder."""
+    state_dir = settings.state_dir
+    subject = f"state_dir {_shown(state_dir)}"
+    is_there = probing.is_folder(state_dir)
+    if not is_there and not probing.is_folder(state_dir.parent):
+        yield _problem(subject, "neither it nor its parent folder is there", "make its parent folder, or set state_dir")
+        return
+    if trouble := probing.try_writing(state_dir if is_there else state_dir.parent):
+        yield _problem(subject, *trouble)
+        return
+    network = network_of_ledger(state_dir if is_there else state_dir.parent)
+    if network:
+        yield _problem(
+            subject, f"lies on {network}, where a ledger breaks", "set state_dir to a folder on a local disk"
+        )
+        return
+    yield _good(subject, "local and writable" if is_there else "is made when the agent starts")
+    yield _check_space(subject, state_dir if is_there else state_dir.parent, settings.min_free)
+    log = settings.logging.file
+    if log is not None:
+        folder = probing.nearest_folder(log.parent)
+        subject = f"logging.file {_shown(log)}"
+        trouble = probing.try_writing(folder)
+        yield _problem(subject, *trouble) if trouble else _good(subject, "its folder can be written")
+
+
+def ledger_problem(error: LedgerError) -> Finding:
+    """Return the finding of a ledger that cannot be opened."""
+    return _problem("ledger", error.message, error.hint)
+
+
+# --- the service -----------------------------------------------------------------------------------------------------
+
+
+def check_service(settings: Settings, service: Service) -> Iterator[Finding]:
+    """Check credentials and that every project_id is one of the service's."""
+    subject = f"service {settings.service.url}"
+    try:
+        service.check_credentials()
+    except CredentialsRefused as refused:
+        yield _problem(subject, refused.message, refused.hint)
+        return
+    except ServiceTrouble as trouble:
+        yield _problem(subject, trouble.message, trouble.hint or "the agent waits and goes on by itself")
+        return
+    yield _good(subject, "takes the credentials")
+    yield from _check_projects(settings, service)
+
+
+def _check_projects(settings: Settings, service: Service) -> Iterator[Finding]:
+    try:
+        known = {project.id: project.name for project in service.projects()}
+    except SetupRefused as refused:
+        message = f"the service does not list its projects ({refused.message})"
+        yield _warning("projects", message, "look project_id up in the service; a wrong one shows with the first file")
+        return
+    except ServiceTrouble as trouble:
+        yield _problem("projects", trouble.message, trouble.hint)
+        return
+    for folder in settings.watch_folders:
+        subject = f"{folder.name}: project {for_display(folder.project_id)}"
+        if folder.project_id in known:
+            yield _good(subject, for_display(known[folder.project_id]) or "known to the service")
+        else:
+            yield _problem(subject, "the service has no such project", "type: fsagent projects list")
+
+
+def _shown(path: Path) -> str:
+    return for_display(str(path))
+
+
+def _size(size: int) -> str:
+    for factor, unit in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "KB")):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size} B"
