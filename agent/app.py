@@ -13,7 +13,7 @@ from agent.errors import LedgerMissing
 from agent.export.exporting import Exporting
 from agent.export.polling import Polling
 from agent.export.writing import Writing
-from agent.ledger.opening import ledger_exists, open_ledger, open_ledger_readonly
+from agent.ledger.opening import ledger_exists, make_state_dir, open_ledger, open_ledger_readonly
 from agent.model import Reason
 from agent.runtime.agent import Agent
 from agent.runtime.clock import SystemClock
@@ -85,7 +85,7 @@ def locked_ledger(settings: Settings, *, start_anew: bool = False) -> Iterator[L
 
     `start_anew`: make a ledger although folders carry the marker of one that is gone. Raises LockHeld, LedgerError.
     """
-    settings.state_dir.mkdir(mode=0o700, exist_ok=True)
+    make_state_dir(settings.state_dir)
     lock = StateLock(settings.state_dir)
     lock.acquire(now=SystemClock().now())
     try:

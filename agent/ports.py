@@ -197,6 +197,7 @@ class Ledger(Protocol):
         sha256: str = "",
         in_inbox: bool | None = None,
         to_file: bool | None = None,
+        filed_from: float | None = None,
         filed_before: float | None = None,
         filing: str = "",
         limit: int = 1000,

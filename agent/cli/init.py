@@ -81,7 +81,7 @@ def init(
     click.echo(f"written: {path}")
     for folder in made:
         click.echo(f"made:    {folder}")
-    _tell_what_is_next(path, is_usual=file is None)
+    _tell_what_is_next(path)
     return EXIT_DONE
 
 
@@ -162,10 +162,14 @@ def _make_folders(settings: Settings) -> list[Path]:
     return made
 
 
-def _tell_what_is_next(path: Path, *, is_usual: bool) -> None:
+def _tell_what_is_next(path: Path) -> None:
+    from agent.config.locations import find_path  # noqa: PLC0415 -- as above
+
+    is_usual = path == _absolute(find_path(None, os.environ))
     command = "fsagent" if is_usual else f'fsagent -c "{path}"'
     setting = "set" if os.name == "nt" else "export"
-    click.echo("\nWhat is next:")
-    click.echo(f"  {setting} ALUMA_CLIENT_ID=… and {setting} ALUMA_CLIENT_SECRET=…   # the file refers to them")
+    click.echo("\nWhat is next (the file refers to these two variables):")
+    click.echo(f"  {setting} ALUMA_CLIENT_ID=...")
+    click.echo(f"  {setting} ALUMA_CLIENT_SECRET=...")
     click.echo(f"  {command} check")
     click.echo(f"  {command} run")

@@ -136,11 +136,13 @@ def echo_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
 
 
 def _valid(value: Any) -> Any:
-    """Return the value with text that is no valid Unicode made visible: strict readers refuse half a character."""
+    """Return the value in milliseconds, and text that is no valid Unicode made visible: strict readers refuse it."""
     if isinstance(value, dict):
         return {_valid(key): _valid(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_valid(each) for each in value]
+    if isinstance(value, float):
+        return round(value, 3)
     if isinstance(value, str):
         try:
             value.encode()

@@ -50,7 +50,7 @@ def open_ledger(
     """
     path = state_dir / LEDGER_NAME
     if create:
-        _make_folder(state_dir)
+        make_state_dir(state_dir)
     elif not ledger_exists(state_dir):
         raise _missing(path)
     if found := network(state_dir):
@@ -99,7 +99,8 @@ def _missing(path: Path) -> LedgerMissing:
     )
 
 
-def _make_folder(state_dir: Path) -> None:
+def make_state_dir(state_dir: Path) -> None:
+    """Make the state_dir (0700) where its parent exists. Raises LedgerUnavailable."""
     if state_dir.is_dir():
         return
     try:

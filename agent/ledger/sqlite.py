@@ -170,6 +170,7 @@ class SqliteLedger:
         sha256: str = "",
         in_inbox: bool | None = None,
         to_file: bool | None = None,
+        filed_from: float | None = None,
         filed_before: float | None = None,
         filing: str = "",
         limit: int = 1000,
@@ -184,6 +185,7 @@ class SqliteLedger:
             sha256=sha256,
             in_inbox=in_inbox,
             to_file=to_file,
+            filed_from=filed_from,
             filed_before=filed_before,
             filing=filing,
             limit=limit,
@@ -194,7 +196,7 @@ class SqliteLedger:
         )
 
     def file_counts(self) -> Sequence[Count]:
-        """Return counts of files in the inbox, or filed and with no task; kept by triggers."""
+        """Return counts of files in the inbox, or filed and with no task, per watch folder and state."""
         return [tables.count_record(row) for row in self._all(statements.FILE_COUNTS)]
 
     def oldest_waiting(self) -> FileRecord | None:

@@ -146,6 +146,7 @@ def select_files(
     sha256: str,
     in_inbox: bool | None,
     to_file: bool | None,
+    filed_from: float | None,
     filed_before: float | None,
     filing: str,
     limit: int,
@@ -168,8 +169,11 @@ def select_files(
     wide: list[tuple[str, Sequence[Any]]] = []
     if to_file is False:
         wide.append(("NOT (filing <> '' AND filed_at IS NULL)", ()))
-    if filed_before is not None:
-        wide.append(("filed_at IS NOT NULL AND filed_at < ?", (filed_before,)))
+    wide += [
+        (f"filed_at IS NOT NULL AND filed_at {comparison} ?", (time,))
+        for comparison, time in ((">=", filed_from), ("<", filed_before))
+        if time is not None
+    ]
     if filing:
         wide.append(("filing = ?", (filing,)))
     if in_inbox is not None:

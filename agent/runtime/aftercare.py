@@ -153,9 +153,16 @@ class Aftercare:
         for folder in self._parts.settings.watch_folders:
             if folder.inbox is not None and self._parts.lanes.submission(folder.name).state.reason is None:
                 self._parts.purge.work(folder)
-        keep = self._parts.settings.history_keep
-        if keep is not None:
-            self._parts.ledger.purge(before=self._clock.now() - keep)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Forget what is finished, but nothing that a later purge of archive/ or error/ has to know."""
+        settings = self._parts.settings
+        if settings.history_keep is None:
+            return
+        keeps = [keep for folder in settings.watch_folders for keep in (folder.archive_keep, folder.error_keep)]
+        keep = max([settings.history_keep, *(keep + PURGE_EVERY for keep in keeps if keep is not None)])
+        self._parts.ledger.purge(before=self._clock.now() - keep)
 
 
 LOST_ANSWER = "the agent stopped while it was sent: the service is asked whether it arrived"

@@ -15,10 +15,15 @@ from agent.rules.naming import for_display
 from agent.submission.file_away import folder_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agent.model import FileRecord, WatchFolder
     from agent.ports import Clock, Ledger
 
 logger = logging.getLogger(__name__)
+
+PAGE = 500
+"""Rows read at once."""
 
 
 class Purge:
@@ -44,14 +49,31 @@ class Purge:
 
     def _remove_due(self, folder: WatchFolder, place: str, *, before: float, only_exported: bool) -> int:
         removed = 0
-        records = self._ledger.find_files(
-            watch_folder=folder.name, filing=place, to_file=False, in_inbox=False, filed_before=before
-        )
-        for record in records:
-            if record.filed_in != place or not self._may_go(record, only_exported=only_exported):
-                continue
-            removed += self._remove(folder, record)
+        for record in self._filed(folder, place, before=before):
+            if record.filed_in == place and self._may_go(record, only_exported=only_exported):
+                removed += self._remove(folder, record)
         return removed
+
+    def _filed(self, folder: WatchFolder, place: str, *, before: float) -> Iterator[FileRecord]:
+        """Yield what was filed there before a time, oldest first, in pages: memory does not grow."""
+        filed_from: float | None = None
+        seen: set[str] = set()
+        while True:
+            page = self._ledger.find_files(
+                watch_folder=folder.name,
+                filing=place,
+                to_file=False,
+                in_inbox=False,
+                filed_from=filed_from,
+                filed_before=before,
+                limit=PAGE,
+            )
+            new = [record for record in page if record.key not in seen]
+            if not new:
+                return
+            yield from new
+            filed_from = page[-1].filed_at
+            seen = {record.key for record in page}
 
     def _may_go(self, record: FileRecord, *, only_exported: bool) -> bool:
         if not record.task_id:

@@ -257,6 +257,7 @@ class MemoryLedger:
         sha256: str = "",
         in_inbox: bool | None = None,
         to_file: bool | None = None,
+        filed_from: float | None = None,
         filed_before: float | None = None,
         filing: str = "",
         limit: int = 1000,
@@ -272,6 +273,7 @@ class MemoryLedger:
                 and in_inbox in (None, file.in_inbox)
                 and to_file in (None, bool(file.filing) and file.filed_at is None)
                 and (filed_before is None or (file.filed_at is not None and file.filed_at < filed_before))
+                and (filed_from is None or (file.filed_at is not None and file.filed_at >= filed_from))
                 and filing in ("", file.filing)
             )
 

@@ -67,7 +67,7 @@ def indexes_of(connection: sqlite3.Connection, statement: str, parameters: tuple
 def files(**conditions: Any) -> tuple[str, tuple[Any, ...]]:
     known: dict[str, Any] = {
         "watch_folder": None, "states": (), "relative_path": None, "key_prefix": "", "sha256": "", "in_inbox": None,
-        "to_file": None, "filed_before": None, "filing": "", "limit": 20, "newest_first": False,
+        "to_file": None, "filed_from": None, "filed_before": None, "filing": "", "limit": 20, "newest_first": False,
     }  # fmt: skip
     return statements.select_files(**(known | conditions))[0]
 

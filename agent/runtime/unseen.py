@@ -1,0 +1,229 @@
+"""Explains a path that the ledger does not know, by the rules alone: what it is, which rule decides, what comes next.
+
+Looks at names and what one stat says, never into a file; follows no link below a root. An `Explanation` without
+`is_known` means that nothing at all can be told about the path.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.errors import LocalTrouble
+from agent.folders import system
+from agent.rules.filters import JUNK_FILES, Filter, FilterVerdict
+from agent.rules.naming import base_name, is_staged_name, relative_parent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agent.model import Settings, Sighting, WatchFolder
+
+MARKER = ".fsagent"
+EVERYTHING = ("**/*", "*")
+SUBMIT_HINT = "To send it: fsagent submit FILE --watch-folder NAME, or copy it into an inbox."
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A path by the root it lies below; `kind` is inbox, archive, error, output, export_error or export_archive."""
+
+    folder: WatchFolder
+    kind: str
+    root: Path
+    relative_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Three sentences about a path."""
+
+    where: str
+    decides: str = ""
+    next: str = ""
+    is_known: bool = True
+
+
+def place_of(settings: Settings, target: str) -> Place | None:
+    """Return where a path lies; one relative to the present folder, or to an inbox where something lies there."""
+    absolute = Path(os.path.abspath(target))  # noqa: PTH100 -- resolve() would follow links
+    # The configuration may name a root by a link, and the shell stand in the real folder.
+    real = Path(os.path.realpath(absolute.parent)) / absolute.name
+    for path in (absolute, real):
+        for folder, kind, root in _roots(settings):
+            for top in (root, Path(os.path.realpath(root))):
+                if path.is_relative_to(top):
+                    relative_path = path.relative_to(top).as_posix()
+                    return Place(folder, kind, root, "" if relative_path == "." else relative_path)
+    if os.path.lexists(absolute) or os.path.isabs(target):
+        return None
+    for folder in settings.watch_folders:
+        if folder.inbox is not None and os.path.lexists(folder.inbox / target):
+            inside = os.path.normpath(target).replace(os.sep, "/")
+            if not inside.startswith("../"):
+                return Place(folder, "inbox", folder.inbox, inside)
+    return None
+
+
+def _roots(settings: Settings) -> Iterator[tuple[WatchFolder, str, Path]]:
+    """Yield every root, those that may lie in another one first."""
+    for folder in settings.watch_folders:
+        roots = (
+            ("error", folder.error),
+            ("archive", folder.archive),
+            ("inbox", folder.inbox),
+            ("export_error", folder.export.error),
+            ("export_archive", folder.export.archive),
+            ("output", folder.output),
+        )
+        for kind, root in roots:
+            if root is not None:
+                yield folder, kind, root
+
+
+def explain_unseen(settings: Settings, target: str, place: Place | None, *, is_running: bool) -> Explanation:
+    """Explain a path (or whatever the operator typed) that the ledger does not know."""
+    if place is None:
+        return _outside(settings, target)
+    path = place.root.joinpath(*place.relative_path.split("/")) if place.relative_path else place.root
+    name = place.folder.name
+    if place.kind == "inbox":
+        return _in_inbox(place, path, is_running=is_running)
+    if not os.path.lexists(path):
+        return _not_there(path)
+    if not place.relative_path:
+        return Explanation(f"It is the {place.kind.replace('_', ' ')} folder of watch folder {name}.")
+    match place.kind:
+        case "archive":
+            where = f"It lies in the archive of watch folder {name}, and the ledger does not know it."
+            decides = "It was put there by hand, or longer ago than history_keep, or filed by another ledger."
+            return Explanation(where, decides, "Nothing: archive/ is not looked into, and the purge leaves it alone.")
+        case "error":
+            where = f"It lies in the error folder of watch folder {name}, and the ledger does not know it."
+            decides = "It was put there by hand, or longer ago than history_keep, or filed by another ledger."
+            return Explanation(where, decides, "Nothing by itself. To send it: move it into the inbox.")
+        case "export_error":
+            where = f"It lies where notes about failed exports of watch folder {name} are written."
+            return Explanation(
+                where, "The note names the task and what to do.", "Nothing: it stays until you remove it."
+            )
+        case _:
+            where = f"It lies in the output of watch folder {name}, and no task the ledger knows wrote it."
+            return Explanation(where, "", "Nothing: the agent only writes there, and replaces nothing of others.")
+
+
+def _outside(settings: Settings, target: str) -> Explanation:
+    absolute = os.path.abspath(target)  # noqa: PTH100 -- as above
+    inboxes = ", ".join(str(folder.inbox) for folder in settings.watch_folders if folder.inbox is not None)
+    if not os.path.lexists(absolute):
+        where = "It is no task or id that the ledger knows, and no file lies at this path."
+        return Explanation(
+            where, f"Inboxes are: {inboxes or 'none'}.", "For what is known: fsagent history", is_known=False
+        )
+    where = "It lies outside every watch folder."
+    return Explanation(where, f"Inboxes are: {inboxes or 'none'}.", f"Nothing. {SUBMIT_HINT}")
+
+
+def _not_there(path: Path) -> Explanation:
+    where = f"Nothing lies at {path}, and the ledger knows no file that did."
+    return Explanation(where, "", "For what is known: fsagent history", is_known=False)
+
+
+# --- in an inbox ------------------------------------------------------------------------------------------------------
+
+
+def _in_inbox(place: Place, path: Path, *, is_running: bool) -> Explanation:
+    folder = place.folder
+    if not place.relative_path:
+        return Explanation(f"It is the inbox of watch folder {folder.name}.", "", "For its numbers: fsagent status")
+    try:
+        sighting = system.sight(place.root, place.relative_path)
+    except LocalTrouble as trouble:
+        return Explanation(f"It cannot be looked at: {trouble.message}", "", trouble.hint)
+    except ValueError:
+        return _not_there(path)
+    if sighting is None and not _is_folder(path):
+        return _not_there(path)
+    where = f"It lies in the inbox of watch folder {folder.name}, and the ledger does not know it."
+    rule = rule_against(folder, place.relative_path, is_folder=sighting is None)
+    if rule:
+        return Explanation(where, rule, f"Nothing: it stays where it is. {_rename_hint(rule)}")
+    if sighting is None:
+        return Explanation(f"It is a folder in the inbox of watch folder {folder.name}.", "", "Its files are sent.")
+    return _to_be_seen(where, sighting, place, is_running=is_running)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _rename_hint(rule: str) -> str:
+    return "To have it sent, rename or move it." if "exclude" in rule or "include" in rule or "name" in rule else ""
+
+
+def _to_be_seen(where: str, sighting: Sighting, place: Place, *, is_running: bool) -> Explanation:
+    """Explain what no rule speaks against."""
+    folder = place.folder
+    if sighting.irregular is not None:
+        kind = sighting.irregular.value.replace("_", " ")
+        decides = f"It is a {kind}, or lies behind one: never opened, moved or sent."
+        return Explanation(where, decides, "Nothing. Put the file itself into the inbox instead.")
+    if not is_running:
+        return Explanation(where, "No agent runs.", "It is taken up as soon as one does: fsagent run")
+    decides = f"It is looked for by events and at the latest every {folder.rescan:g} s (rescan), then settles."
+    return Explanation(where, decides, "It is taken up with the next look; to look now: fsagent rescan")
+
+
+def rule_against(folder: WatchFolder, relative_path: str, *, is_folder: bool = False) -> str:
+    """Return the sentence of the rule that keeps a name from being looked at; "" where none does."""
+    name, parent = base_name(relative_path), relative_parent(relative_path)
+    if relative_path == MARKER or is_staged_name(name):
+        return "It is a file of the agent's own."
+    if parent and not folder.recursive:
+        return "`recursive: false`: folders in the inbox are not looked into."
+    everything = Filter(EVERYTHING)
+    for above in (*_folders_of(relative_path), *((relative_path,) if is_folder else ())):
+        if everything.skips_folder(above):
+            return (
+                f"Folders named {base_name(above)} are left out always, as systems and programs keep their own there."
+            )
+        if pattern := _excluding(folder, above, is_folder=True):
+            return f"`exclude` has {pattern}, which leaves out the folder {above}."
+    if is_folder:
+        return ""
+    whole = Filter(folder.include, folder.exclude, ready_file=folder.ready_file)
+    if whole.is_ready_file(relative_path):
+        return f"`ready_file: {folder.ready_file}` makes it a sign that another file is ready, no document."
+    if everything.judge(relative_path) is FilterVerdict.JUNK:
+        return f"Names like {_junk_pattern(name)} are left out always: hidden, temporary or a system's own."
+    if pattern := _excluding(folder, relative_path, is_folder=False):
+        return f"`exclude` has {pattern}, which matches it."
+    if whole.judge(relative_path) is FilterVerdict.UNMATCHED and folder.unmatched == "leave":
+        return f"No pattern of `include` matches it ({', '.join(folder.include)}), and `unmatched: leave` leaves it."
+    return ""
+
+
+def _folders_of(relative_path: str) -> list[str]:
+    parts = relative_path.split("/")[:-1]
+    return ["/".join(parts[: count + 1]) for count in range(len(parts))]
+
+
+def _excluding(folder: WatchFolder, relative_path: str, *, is_folder: bool) -> str:
+    """Return the pattern of `exclude` that leaves a path out."""
+    for pattern in folder.exclude:
+        one = Filter(EVERYTHING, (pattern,))
+        if one.skips_folder(relative_path) if is_folder else one.judge(relative_path) is FilterVerdict.JUNK:
+            return pattern
+    return ""
+
+
+def _junk_pattern(name: str) -> str:
+    folded = name.casefold()
+    return next((pattern for pattern in JUNK_FILES if fnmatch.fnmatchcase(folded, pattern.casefold())), name)
