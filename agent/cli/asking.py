@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.app import build_operations, is_running, locked_ledger, reading_ledger
+from agent.app import build_operations, locked_ledger
 from agent.cli.failures import EXIT_DONE, EXIT_FAILED
 from agent.cli.rendering import echo_json
 from agent.errors import AgentError, LedgerError, LockHeld, StaleRecord
 from agent.runtime.clock import SystemClock
+from agent.runtime.looking import is_running, reading_ledger
 from agent.runtime.recovery import refuse_without_ledger
 
 if TYPE_CHECKING:
@@ -73,16 +74,22 @@ def carry_out(
 
 
 def show_answer(answer: Answer, *, as_json: bool) -> int:
-    """Show an answer and return the exit status: its document, or its message and what to do."""
+    """Show an answer and return the exit status: its document, or its messages, what failed on standard error."""
     if as_json:
         echo_json(answer)
-    elif answer["ok"]:
-        click.echo(answer["message"])
     else:
-        click.echo(f"fsagent: {answer['message']}", err=True)
-        if answer.get("hint"):
-            click.echo(f"  what to do: {answer['hint']}", err=True)
+        for result in answer.get("results") or [answer]:
+            _show_result(result)
     return EXIT_DONE if answer["ok"] else EXIT_FAILED
+
+
+def _show_result(result: Answer) -> None:
+    if result["ok"]:
+        click.echo(result["message"])
+        return
+    click.echo(f"fsagent: {result['message']}", err=True)
+    if result.get("hint"):
+        click.echo(f"  what to do: {result['hint']}", err=True)
 
 
 def _has_ledger(settings: Settings) -> bool:

@@ -12,7 +12,7 @@ import click
 from agent.cli.configuration import configuration_path
 from agent.cli.failures import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from agent.cli.rendering import echo_json, marks_for
-from agent.errors import ConfigurationError, LedgerError
+from agent.errors import AgentError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,9 +71,9 @@ def _findings(path: Path, loaded: Loaded, *, schema_only: bool) -> Iterator[Find
 
 def _findings_here(settings: Settings) -> Iterator[Finding]:
     """Yield what this machine and the service say."""
-    from agent.app import is_running, reading_ledger  # noqa: PLC0415 -- as above
-    from agent.runtime import checking  # noqa: PLC0415
+    from agent.runtime import checking  # noqa: PLC0415 -- as above
     from agent.runtime.clock import SystemClock  # noqa: PLC0415
+    from agent.runtime.looking import is_running, reading_ledger  # noqa: PLC0415
     from agent.services.opening import open_service  # noqa: PLC0415
 
     clock = SystemClock()
@@ -85,7 +85,7 @@ def _findings_here(settings: Settings) -> Iterator[Finding]:
                 ledger_id = ledger.ledger_id
                 runs = "an agent runs" if is_running(settings) else "no agent runs"
                 yield checking.Finding(checking.Level.GOOD, "ledger", f"can be read; {runs}")
-    except LedgerError as error:
+    except AgentError as error:
         yield checking.ledger_problem(error)
     yield from checking.check_folders(settings, clock=clock, ledger_id=ledger_id)
     service = open_service(settings.service, clock)

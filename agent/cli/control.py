@@ -40,8 +40,8 @@ def resume(ctx: click.Context, *, folder: str, as_json: bool) -> int:
 @click.pass_context
 def rescan(ctx: click.Context, *, folder: str, as_json: bool) -> int:
     """Scan an inbox, or all, now. Without a running agent nothing is to do: its start scans everything."""
-    from agent.app import is_running  # noqa: PLC0415 -- `fsagent --help` must not pay for it
-    from agent.cli.asking import show_answer  # noqa: PLC0415
+    from agent.cli.asking import show_answer  # noqa: PLC0415 -- `fsagent --help` must not pay for it
+    from agent.runtime.looking import is_running  # noqa: PLC0415
 
     settings = load_settings(ctx)
     _check_name(settings, folder)

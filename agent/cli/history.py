@@ -10,13 +10,13 @@ from agent.cli.configuration import load_settings
 from agent.cli.failures import EXIT_DONE
 from agent.cli.rendering import echo_json, moment, one_line, table
 from agent.errors import UserError
+from agent.model import FileState, TaskState
 
 if TYPE_CHECKING:
     from agent.model import Settings
 
 HEADS = ("time", "state", "folder", "path", "task", "id", "detail")
-# Public names of design.md §3: the states of a file, then those of its task.
-STATES = ["waiting", "stalled", "ignored", "sending", "unknown", "held", "submitted", "archived", "duplicate", "rejected", "gone", "processing", "exporting", "exported", "failed", "superseded", "ended_unknown"]
+STATES = [state.value for state in (*FileState, *TaskState)]
 
 
 @click.command()

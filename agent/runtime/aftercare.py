@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.errors import FileBusy, LaneTrouble, ServiceTrouble, StaleRecord
-from agent.model import Event, FileState, TaskState
+from agent.model import Event, FileState, LaneReason, TaskState
 from agent.rules.lifecycle import after_restart
 from agent.rules.naming import for_display
 
@@ -25,10 +25,21 @@ logger = logging.getLogger(__name__)
 
 PAUSE = 1.0
 FOLLOW_EVERY = 15.0
-"""Seconds between two looks for ended tasks (design.md §3.6 asks for 30 at most); sooner where `poll_max` is shorter."""
+"""Seconds between two looks for ended tasks (design.md §3.6: 30 at most); sooner where `poll_max` is shorter."""
 PURGE_EVERY = 60.0
 REFILE_AFTER = 5.0
 """Seconds before a filing is tried again whose file was held by another program."""
+TROUBLE_OF_THE_SERVICE = frozenset(
+    {
+        LaneReason.SERVICE_UNREACHABLE,
+        LaneReason.SERVICE_UNAVAILABLE,
+        LaneReason.RATE_LIMITED,
+        LaneReason.CREDENTIALS_REFUSED,
+        LaneReason.SETUP_REFUSED,
+        LaneReason.SERVICE_REFUSES_ALL,
+    }
+)
+"""Reasons of a lane that keep nothing from being filed: what was accepted before, or refused, is moved all the same."""
 
 
 class Aftercare:
@@ -43,6 +54,7 @@ class Aftercare:
         self._next_follow = 0.0
         self._next_purge = 0.0
         self._file_again: dict[str, float] = {}
+        self._left_before: set[str] = set()
         self.follows_done = 0
         """Looks for ended tasks so far."""
 
@@ -55,13 +67,19 @@ class Aftercare:
         self._purge()
         return PAUSE
 
-    def recover_uploads(self) -> None:
-        """Give back what says `sending` and is in nobody's hand: a crash, or a ledger that could not be written."""
-        for record in self._parts.ledger.find_files(states=[FileState.SENDING]):
-            if record.key in self._parts.files_in_hand:
-                continue
-            current = self._parts.ledger.file(record.key)
-            if current is None or current.state is not FileState.SENDING or current.key in self._parts.files_in_hand:
+    def recover_uploads(self, *, at_start: bool = False) -> None:
+        """Give back what says `sending` and is in nobody's hand: a crash, or a ledger that could not be written.
+
+        A worker takes in hand what it claimed a moment before: once workers run, two steps have to agree.
+        """
+        left = {
+            record.key
+            for record in self._parts.ledger.find_files(states=[FileState.SENDING])
+            if record.key not in self._parts.files_in_hand
+        }
+        for key in left if at_start else left & self._left_before:
+            current = self._parts.ledger.file(key)
+            if current is None or current.state is not FileState.SENDING or key in self._parts.files_in_hand:
                 continue
             state = after_restart(current)
             now = self._clock.now()
@@ -73,6 +91,7 @@ class Aftercare:
             self._parts.ledger.commit(changed, event)
             logger.info("%s: %s: %s", current.watch_folder, for_display(current.relative_path), detail)
             self._made_ready()
+        self._left_before = left
 
     def _file_away(self) -> None:
         now = self._clock.monotonic()
@@ -85,7 +104,9 @@ class Aftercare:
                 continue
             try:
                 current = self._parts.ledger.file(record.key)
-                if current is None or not current.filing or current.filed_at is not None or not lane.enter():
+                if current is None or not current.filing or current.filed_at is not None:
+                    continue
+                if lane.state.reason not in TROUBLE_OF_THE_SERVICE and not lane.enter():
                     continue
                 self._parts.file_away.carry_out(folder, current)
                 self._file_again.pop(record.key, None)

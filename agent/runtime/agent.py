@@ -81,7 +81,7 @@ class Agent:
         operations = Operations(parts.settings, ledger=parts.ledger, clock=parts.clock, file_away=parts.file_away)
         control = Control(parts, operations, rescan=self.rescan, live=self.live_status, changed=self._wake_all)
         control.apply_pauses()
-        aftercare.recover_uploads()
+        aftercare.recover_uploads(at_start=True)
         self._add("control", control.step)
         for worker in self._workers:
             worker.start()

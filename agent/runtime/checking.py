@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from agent.errors import AgentError, CredentialsRefused, LedgerError, ServiceTrouble, SetupRefused
+from agent.errors import AgentError, CredentialsRefused, ServiceTrouble, SetupRefused
 from agent.folders import system
 from agent.folders.roots import DAMAGED, MARKER, read_marker
 from agent.folders.trouble import said
@@ -214,7 +214,7 @@ def check_own_folders(settings: Settings) -> Iterator[Finding]:
         yield _problem(subject, *trouble) if trouble else _good(subject, "its folder can be written")
 
 
-def ledger_problem(error: LedgerError) -> Finding:
+def ledger_problem(error: AgentError) -> Finding:
     """Return the finding of a ledger that cannot be opened."""
     return _problem("ledger", error.message, error.hint)
 

@@ -209,7 +209,8 @@ def _task_decides(task: TaskRecord) -> str:
         return f"Its export failed {task.attempts} times and is held: {_sentence(task.detail)}"
     if task.state is TaskState.PROCESSING and task.retry_at is not None and task.attempts:
         return f"Attempt {task.attempts} to export it failed: {_sentence(task.detail)}"
-    said = f"The service said last: {task.service_state}." if task.service_state else ""
+    is_open = task.state is TaskState.PROCESSING and task.service_state
+    said = f"The service said last: {task.service_state}." if is_open else ""
     return " ".join(text for text in (said, _sentence(task.detail)) if text)
 
 

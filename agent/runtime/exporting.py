@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ from agent.runtime.roots import RootGuard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Executor, Future
 
     from agent.model import Task, TaskRecord, WatchFolder
+    from agent.runtime.lanes import Lane
     from agent.runtime.parts import Parts
 
 logger = logging.getLogger(__name__)
@@ -25,10 +28,17 @@ SHORTEST_POLL = 0.05
 """Seconds between two polls at least, whatever is configured: no busy loop."""
 
 
+def threads(workers: int, name: str) -> Executor:
+    """Return that many threads for exports."""
+    return ThreadPoolExecutor(workers, thread_name_prefix=name)
+
+
 class ExportLoop:
     """Polls and dispatches; `step` runs in the thread that owns it."""
 
-    def __init__(self, parts: Parts, *, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, parts: Parts, *, wake: Callable[[], None], make_pool: Callable[[int, str], Executor] = threads
+    ) -> None:
         self._parts = parts
         self._wake = wake
         self._folders = [folder for folder in parts.settings.watch_folders if folder.output is not None]
@@ -37,9 +47,10 @@ class ExportLoop:
             for folder in self._folders
         }
         self._pools = {
-            folder.name: ThreadPoolExecutor(max(1, folder.export.workers), thread_name_prefix=f"export {folder.name}")
-            for folder in self._folders
+            folder.name: make_pool(max(1, folder.export.workers), f"export {folder.name}") for folder in self._folders
         }
+        self._lock = threading.Lock()
+        self._queued = {folder.name: 0 for folder in self._folders}
         self._pause = self._shortest
         self.polls = 0
         """Lists read so far."""
@@ -89,16 +100,42 @@ class ExportLoop:
     def _dispatch(self, folder: WatchFolder, record: TaskRecord, task: Task) -> int:
         """Hand one export to its workers; return 1 where it was taken."""
         lane = self._parts.lanes.export(folder.name)
-        in_hand = self._parts.tasks_in_hand
-        if len(in_hand) >= QUEUED_PER_WORKER * sum(max(1, other.export.workers) for other in self._folders):
-            return 0
-        if not in_hand.take(task.id):
+        if not self._take(folder, task.id):
             return 0
         if not lane.enter():
-            in_hand.release(task.id)
+            self._release(folder, task.id)
             return 0
-        self._pools[folder.name].submit(self._work, folder, record, task)
+        try:
+            future = self._pools[folder.name].submit(self._work, folder, record, task)
+        except RuntimeError:  # the pool was closed since the step began: the agent stops
+            self._never_begun(folder, task.id, lane)
+            return 0
+
+        def ended(future: Future[None]) -> None:
+            if future.cancelled():
+                self._never_begun(folder, task.id, lane)
+
+        future.add_done_callback(ended)
         return 1
+
+    def _take(self, folder: WatchFolder, task_id: str) -> bool:
+        """Take a task in hand unless it is, or its folder's workers have enough: one slow output keeps no other."""
+        with self._lock:
+            if self._queued[folder.name] >= QUEUED_PER_WORKER * max(1, folder.export.workers):
+                return False
+            if not self._parts.tasks_in_hand.take(task_id):
+                return False
+            self._queued[folder.name] += 1
+            return True
+
+    def _release(self, folder: WatchFolder, task_id: str) -> None:
+        with self._lock:
+            self._queued[folder.name] -= 1
+        self._parts.tasks_in_hand.release(task_id)
+
+    def _never_begun(self, folder: WatchFolder, task_id: str, lane: Lane) -> None:
+        lane.leave()
+        self._release(folder, task_id)
 
     def _work(self, folder: WatchFolder, record: TaskRecord, task: Task) -> None:
         lane = self._parts.lanes.export(folder.name)
@@ -126,6 +163,6 @@ class ExportLoop:
         else:
             lane.succeeded()
         finally:
-            self._parts.tasks_in_hand.release(task.id)
+            self._release(folder, task.id)
             if not len(self._parts.tasks_in_hand):
                 self._wake()

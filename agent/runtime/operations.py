@@ -92,7 +92,7 @@ class Operations:
                 return {"ok": False, "message": refusal}
             return self._retry_file(self._find_rejected(target, here))
         except UserError as error:
-            return {"ok": False, "message": f"{error.message}; {error.hint}", "hint": error.hint}
+            return {"ok": False, "message": error.message, "hint": error.hint}
 
     def _without_source(self, task: TaskRecord) -> str:
         """Return why a task has nothing here that could be sent again; "" where it has a source."""
@@ -305,8 +305,7 @@ class Operations:
             try:
                 record = adopt_root(root, kind=kind, watch_folder=folder.name, ledger_id=self._ledger.ledger_id)
             except LocalTrouble as trouble:
-                message = f"{folder.name}: {trouble.message} {trouble.hint}".rstrip()
-                results.append({"ok": False, "message": message})
+                results.append({"ok": False, "message": f"{folder.name}: {trouble.message}", "hint": trouble.hint})
                 continue
             self._ledger.commit(record)
             results.append(

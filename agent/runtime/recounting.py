@@ -104,21 +104,11 @@ def _of_all(
     ledger: Ledger, names: Sequence[str], *, limit: int
 ) -> Iterator[tuple[FileRecord | None, TaskRecord | None]]:
     """Yield what the newest events are about: every change of a state left one."""
-    files: dict[str, None] = {}
-    tasks: dict[str, None] = {}
     count = EVENTS_AT_FIRST
-    while True:
-        events = ledger.history(limit=count)
-        for event in events:
-            if names and event.watch_folder not in names:
-                continue
-            if event.file_key:
-                files.setdefault(event.file_key)
-            elif event.task_id:
-                tasks.setdefault(event.task_id)
-        if len(files) + len(tasks) >= limit or len(events) < count:
-            break
+    files, tasks, is_all = _subjects(ledger, names, count)
+    while len(files) + len(tasks) < limit and not is_all:
         count *= 4
+        files, tasks, is_all = _subjects(ledger, names, count)
     for key in files:
         record = ledger.file(key)
         if record is not None:
@@ -127,6 +117,21 @@ def _of_all(
         task = ledger.task(task_id)
         if task is not None and task.file_key not in files:
             yield None, task
+
+
+def _subjects(ledger: Ledger, names: Sequence[str], count: int) -> tuple[list[str], list[str], bool]:
+    """Return the keys of files, else ids of tasks, that the newest events are about, and whether that is all."""
+    files: dict[str, None] = {}
+    tasks: dict[str, None] = {}
+    events = ledger.history(limit=count)
+    for event in events:
+        if names and event.watch_folder not in names:
+            continue
+        if event.file_key:
+            files.setdefault(event.file_key)
+        elif event.task_id:
+            tasks.setdefault(event.task_id)
+    return list(files), list(tasks), len(events) < count
 
 
 def _entry(record: FileRecord | None, task: TaskRecord | None, *, state: str | None) -> Document:

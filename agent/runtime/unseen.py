@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from agent.errors import LocalTrouble
 from agent.folders import system
 from agent.rules.filters import JUNK_FILES, Filter, FilterVerdict
-from agent.rules.naming import base_name, is_staged_name, relative_parent
+from agent.rules.naming import base_name, is_staged_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from agent.model import Settings, Sighting, WatchFolder
+    from agent.model import Settings, WatchFolder
 
 MARKER = ".fsagent"
 EVERYTHING = ("**/*", "*")
@@ -59,7 +59,7 @@ def place_of(settings: Settings, target: str) -> Place | None:
                 if path.is_relative_to(top):
                     relative_path = path.relative_to(top).as_posix()
                     return Place(folder, kind, root, "" if relative_path == "." else relative_path)
-    if os.path.lexists(absolute) or os.path.isabs(target):
+    if os.path.lexists(absolute) or Path(target).is_absolute():
         return None
     for folder in settings.watch_folders:
         if folder.inbox is not None and os.path.lexists(folder.inbox / target):
@@ -93,10 +93,10 @@ def explain_unseen(settings: Settings, target: str, place: Place | None, *, is_r
     name = place.folder.name
     if place.kind == "inbox":
         return _in_inbox(place, path, is_running=is_running)
-    if not os.path.lexists(path):
-        return _not_there(path)
     if not place.relative_path:
         return Explanation(f"It is the {place.kind.replace('_', ' ')} folder of watch folder {name}.")
+    if not os.path.lexists(path):
+        return _not_there(path)
     match place.kind:
         case "archive":
             where = f"It lies in the archive of watch folder {name}, and the ledger does not know it."
@@ -149,12 +149,17 @@ def _in_inbox(place: Place, path: Path, *, is_running: bool) -> Explanation:
     if sighting is None and not _is_folder(path):
         return _not_there(path)
     where = f"It lies in the inbox of watch folder {folder.name}, and the ledger does not know it."
+    if sighting is not None and sighting.irregular is not None:
+        decides = (
+            f"It is a {sighting.irregular.value.replace('_', ' ')}, or lies behind one: never opened, moved or sent."
+        )
+        return Explanation(where, decides, "Nothing. Put the file itself into the inbox instead.")
     rule = rule_against(folder, place.relative_path, is_folder=sighting is None)
     if rule:
-        return Explanation(where, rule, f"Nothing: it stays where it is. {_rename_hint(rule)}")
+        return Explanation(where, rule, "Nothing: it stays where it is.")
     if sighting is None:
         return Explanation(f"It is a folder in the inbox of watch folder {folder.name}.", "", "Its files are sent.")
-    return _to_be_seen(where, sighting, place, is_running=is_running)
+    return _to_be_seen(where, folder, is_running=is_running)
 
 
 def _is_folder(path: Path) -> bool:
@@ -164,17 +169,8 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _rename_hint(rule: str) -> str:
-    return "To have it sent, rename or move it." if "exclude" in rule or "include" in rule or "name" in rule else ""
-
-
-def _to_be_seen(where: str, sighting: Sighting, place: Place, *, is_running: bool) -> Explanation:
+def _to_be_seen(where: str, folder: WatchFolder, *, is_running: bool) -> Explanation:
     """Explain what no rule speaks against."""
-    folder = place.folder
-    if sighting.irregular is not None:
-        kind = sighting.irregular.value.replace("_", " ")
-        decides = f"It is a {kind}, or lies behind one: never opened, moved or sent."
-        return Explanation(where, decides, "Nothing. Put the file itself into the inbox instead.")
     if not is_running:
         return Explanation(where, "No agent runs.", "It is taken up as soon as one does: fsagent run")
     decides = f"It is looked for by events and at the latest every {folder.rescan:g} s (rescan), then settles."
@@ -183,28 +179,36 @@ def _to_be_seen(where: str, sighting: Sighting, place: Place, *, is_running: boo
 
 def rule_against(folder: WatchFolder, relative_path: str, *, is_folder: bool = False) -> str:
     """Return the sentence of the rule that keeps a name from being looked at; "" where none does."""
-    name, parent = base_name(relative_path), relative_parent(relative_path)
-    if relative_path == MARKER or is_staged_name(name):
+    if relative_path == MARKER or is_staged_name(base_name(relative_path)):
         return "It is a file of the agent's own."
-    if parent and not folder.recursive:
+    folders = _folders_of(relative_path) + ([relative_path] if is_folder else [])
+    if folders and not folder.recursive:
         return "`recursive: false`: folders in the inbox are not looked into."
-    everything = Filter(EVERYTHING)
-    for above in (*_folders_of(relative_path), *((relative_path,) if is_folder else ())):
-        if everything.skips_folder(above):
-            return (
-                f"Folders named {base_name(above)} are left out always, as systems and programs keep their own there."
-            )
-        if pattern := _excluding(folder, above, is_folder=True):
-            return f"`exclude` has {pattern}, which leaves out the folder {above}."
-    if is_folder:
-        return ""
+    for above in folders:
+        if rule := _rule_against_folder(folder, above):
+            return rule
+    return "" if is_folder else _rule_against_file(folder, relative_path)
+
+
+def _rule_against_folder(folder: WatchFolder, relative_path: str) -> str:
+    if Filter(EVERYTHING).skips_folder(relative_path):
+        return f"Folders named {base_name(relative_path)} are left out always: systems and programs keep theirs there."
+    for pattern in folder.exclude:
+        if Filter(EVERYTHING, (pattern,)).skips_folder(relative_path):
+            return f"`exclude` has {pattern}, which leaves out the folder {relative_path}."
+    return ""
+
+
+def _rule_against_file(folder: WatchFolder, relative_path: str) -> str:
     whole = Filter(folder.include, folder.exclude, ready_file=folder.ready_file)
     if whole.is_ready_file(relative_path):
         return f"`ready_file: {folder.ready_file}` makes it a sign that another file is ready, no document."
-    if everything.judge(relative_path) is FilterVerdict.JUNK:
-        return f"Names like {_junk_pattern(name)} are left out always: hidden, temporary or a system's own."
-    if pattern := _excluding(folder, relative_path, is_folder=False):
-        return f"`exclude` has {pattern}, which matches it."
+    if Filter(EVERYTHING).judge(relative_path) is FilterVerdict.JUNK:
+        pattern = _junk_pattern(base_name(relative_path))
+        return f"Names like {pattern} are left out always: hidden, temporary or a system's own."
+    for pattern in folder.exclude:
+        if Filter(EVERYTHING, (pattern,)).judge(relative_path) is FilterVerdict.JUNK:
+            return f"`exclude` has {pattern}, which matches it."
     if whole.judge(relative_path) is FilterVerdict.UNMATCHED and folder.unmatched == "leave":
         return f"No pattern of `include` matches it ({', '.join(folder.include)}), and `unmatched: leave` leaves it."
     return ""
@@ -213,15 +217,6 @@ def rule_against(folder: WatchFolder, relative_path: str, *, is_folder: bool = F
 def _folders_of(relative_path: str) -> list[str]:
     parts = relative_path.split("/")[:-1]
     return ["/".join(parts[: count + 1]) for count in range(len(parts))]
-
-
-def _excluding(folder: WatchFolder, relative_path: str, *, is_folder: bool) -> str:
-    """Return the pattern of `exclude` that leaves a path out."""
-    for pattern in folder.exclude:
-        one = Filter(EVERYTHING, (pattern,))
-        if one.skips_folder(relative_path) if is_folder else one.judge(relative_path) is FilterVerdict.JUNK:
-            return pattern
-    return ""
 
 
 def _junk_pattern(name: str) -> str:

@@ -303,7 +303,7 @@ class Detect:
         self._commit([row.change(look_at=now) for row in waiting if not row.ready])
 
     def _look_for_missing(self) -> None:
-        """Record as gone what two complete scans in a row did not find. Raises LocalTrouble where the root went away."""
+        """Record as gone what two complete scans in a row did not find. Raises LocalTrouble: the root went away."""
         missing = set()
         for relative_path, key, state in self._ledger.inbox_paths(self._folder.name):
             if state not in MAY_GO_MISSING:

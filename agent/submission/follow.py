@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from agent.errors import TaskMoved
-from agent.model import Event, FileState, Reason, ServiceTaskState, TaskReference, TaskState
+from agent.model import OPEN_TASK_STATES, Event, FileState, Reason, ServiceTaskState, TaskReference, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +24,11 @@ ASK_AFTER = 24 * 3600.0
 """Seconds of silence after which one task is asked for by itself."""
 UNKNOWN_AFTER = 72 * 3600.0
 """Seconds the service keeps the record of an ended task (seed 000): a 404 before says nothing about its end."""
+
+SILENCE_CHECK_EVERY = 3600.0
+PAGE = 500
+OPEN_TASKS = 100_000
+"""Open tasks read at once where the service has to be asked for each."""
 
 ENDS: dict[ServiceTaskState, tuple[Reason, str]] = {
     ServiceTaskState.FAILED: (Reason.TASK_FAILED, "the service could not process the file"),
@@ -39,6 +44,7 @@ class Follow:
         self._ledger = ledger
         self._service = service
         self._clock = clock
+        self._next_silence_check = 0.0
 
     def work(self, *, exports: Callable[[str], bool]) -> bool:
         """Look once for ended tasks; return whether there was anything to ask for.
@@ -46,22 +52,38 @@ class Follow:
         `exports` says whether a watch folder has an output.
         Raises ServiceTrouble and LedgerUnavailable.
         """
-        open_tasks = self._ledger.find_tasks(is_open=True, limit=100_000)
-        if not open_tasks:
+        some = self._ledger.find_tasks(is_open=True, limit=1)
+        if not some:
             return False
-        completed = any(not exports(record.watch_folder) for record in open_tasks)
-        known = {record.task_id: record for record in open_tasks}
-        references = [TaskReference(record.task_id, record.project_id, record.opened_at) for record in open_tasks]
-        for task in self._service.find_ended(references, completed=completed):
-            record = known.pop(task.id, None)
-            if record is not None:
-                self._ended(record, task, exports=exports)
-        self._ask_for_silent_ones(list(known.values()), exports=exports)
+        references: list[TaskReference] = []
+        if not self._service.abilities.server_side_lease:
+            references = [
+                TaskReference(record.task_id, record.project_id, record.opened_at) for record in self._open_tasks()
+            ]
+        completed = any(not exports(name) for name in self._folders_with_open_tasks())
+        ended = self._service.find_ended(references, completed=completed)
+        for start in range(0, len(ended), PAGE):
+            page = ended[start : start + PAGE]
+            known = self._ledger.known_tasks([task.id for task in page])
+            for task in page:
+                record = known.get(task.id)
+                if record is not None and record.ended_at is None:
+                    self._ended(record, task, exports=exports)
+        if self._clock.monotonic() >= self._next_silence_check:
+            self._ask_for_silent_ones(exports=exports)
+            self._next_silence_check = self._clock.monotonic() + SILENCE_CHECK_EVERY
         return True
 
-    def _ask_for_silent_ones(self, records: Sequence[TaskRecord], *, exports: Callable[[str], bool]) -> None:
+    def _open_tasks(self) -> Sequence[TaskRecord]:
+        return self._ledger.find_tasks(is_open=True, limit=OPEN_TASKS)
+
+    def _folders_with_open_tasks(self) -> set[str]:
+        counts = self._ledger.task_counts()
+        return {count.watch_folder for count in counts if count.state in OPEN_TASK_STATES}
+
+    def _ask_for_silent_ones(self, *, exports: Callable[[str], bool]) -> None:
         now = self._clock.now()
-        for record in records:
+        for record in self._open_tasks():
             if now - max(record.seen_at, record.asked_at) < ASK_AFTER:
                 continue
             try:
