@@ -151,7 +151,8 @@ class Detect:
                 row = next((row for row in rows.get(sighting.relative_path, ()) if row.state in UNSENT), None)
                 if row is None:
                     row, event = self._first_seen(sighting)
-                    changes += [*self._observe(row, sighting, is_new=True), event]
+                    first, *further = self._observe(row, sighting, is_new=True)
+                    changes += [first, event, *further]
                 elif row.look_at is None or row.signature != sighting.signature or row.state is FileState.IGNORED:
                     changes += self._observe(row, sighting)
             found = self._commit(changes) or found
