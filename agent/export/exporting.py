@@ -22,7 +22,7 @@ from agent.errors import (
     TaskTransient,
 )
 from agent.export.notes import write_failure_note
-from agent.export.planning import plan_export
+from agent.export.planning import make_archive, plan_export
 from agent.export.writing import LEASE_SHARE
 from agent.folders import system
 from agent.model import Event, LaneReason, ServiceTaskState, TaskState
@@ -105,6 +105,7 @@ class Exporting:
         self, folder: WatchFolder, record: TaskRecord, files: tuple[ExportFile, ...], *, started: float
     ) -> TaskRecord:
         if not record.staged:
+            make_archive(folder)
             plan = plan_export(folder, record, files, now=self._clock.now(), entropy=self._entropy)
             record = record.change(plan=plan)
             self._ledger.commit(record)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.errors import TaskFatal
-from agent.folders import publishing
+from agent.folders import filing, publishing
 from agent.model import OnConflict, PlannedFile
 from agent.rules.naming import clash_suffix, export_targets, join, relative_parent, staged_name, with_suffix_in_stem
 
@@ -23,6 +23,16 @@ def root_of(folder: WatchFolder, root: str) -> Path:
     path = folder.output if root == "output" else folder.export.archive
     assert path is not None, f"{folder.name} has no {root} for exports"
     return path
+
+
+def make_archive(folder: WatchFolder) -> None:
+    """Make the folder for copies of exports; what it lies in is made below the output only. Raises LocalTrouble."""
+    archive, output = folder.export.archive, folder.output
+    if archive is None or output is None:
+        return
+    above = [path for path in reversed(archive.parents) if path != output and path.is_relative_to(output)]
+    for path in (*above, archive):
+        filing.make_root(path)
 
 
 def plan_export(

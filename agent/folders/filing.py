@@ -45,6 +45,7 @@ def file_away(
     sha256: str = "",
     min_free: int = 0,
     sync: bool = True,
+    copy: bool = True,
     patience: float = PATIENCE,
     wait: Callable[[float], object] = time.sleep,
 ) -> str:
@@ -52,6 +53,7 @@ def file_away(
 
     Durable on return; with `sync` False a rename is not, then the caller syncs both folders. `sha256`, where given, is
     what a copy to another device must have; `min_free`: bytes that must stay free there. `patience` in seconds.
+    With `copy` False nothing is copied: "" is returned where a rename cannot do it.
 
     Raises FileExistsError where the name is taken; FileBusy where others hold the file or something stands in the way
     of this one, `gone` where what was sent is not there any more (deleted, replaced, written to); NotRegular where a
@@ -66,12 +68,19 @@ def file_away(
     ):
         move = Move(source, name, target, new_name, signature, sha256, patience, wait)
         if not move.rename():
-            return move.copy(min_free)
+            return move.copy(min_free) if copy else ""
         if sync:
             with as_local_trouble("make durable", target.path):
                 target.sync()
                 source.sync()
     return signature.identity
+
+
+def digest_of(root: Path, relative_path: str) -> str:
+    """Return the SHA-256 of a source as it is now. Raises NotRegular, FileBusy, LocalTrouble."""
+    parent, name = system.split(relative_path)
+    with _source_folder(root, parent, root / relative_path) as folder:
+        return sha256_of(folder, name)
 
 
 def _source_folder(root: Path, relative_folder: str, path: Path) -> Folder:

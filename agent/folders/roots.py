@@ -10,9 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 import sys
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,8 @@ MARKER = ".fsagent"
 DAMAGED = ""
 """What `read_marker` returns of something that is there under the marker's name and is none."""
 
+_WRITING = threading.Lock()
+"""Whoever writes a marker has its staged name for himself: a guard in its thread, and an operator's `adopt`."""
 _LEDGER_ID = re.compile(rb"[0-9a-f]{32}\s*")
 _LONGEST_MARKER = 64
 _PATIENCE = 2.0  # seconds for a virus scanner to let go of the new marker
@@ -157,12 +159,19 @@ def touch_marker(root: Path) -> None:
 def _identity_of_folder(path: Path) -> str:
     """Return a root's identity; raises OSError where it is away, no folder, or cannot be listed."""
     status = path.stat()
+    if not stat.S_ISDIR(status.st_mode):  # listing a file is an error of another kind on each platform
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path))
     with os.scandir(path):
         return identity(status)
 
 
 def _write_marker(root: Path, ledger_id: str) -> str:
     """Write the marker unless another agent was faster; return whose marker lies there then."""
+    with _WRITING:
+        return _stage_and_publish(root, ledger_id)
+
+
+def _stage_and_publish(root: Path, ledger_id: str) -> str:
     staged = _stage_marker(root, ledger_id)
     try:
         publish_without_replacing(staged, root / MARKER, patience=_PATIENCE)
@@ -178,7 +187,9 @@ def _write_marker(root: Path, ledger_id: str) -> str:
 
 def _stage_marker(root: Path, ledger_id: str) -> Path:
     """Write the marker under a staged name: nobody ever reads half a marker, not after a power loss either."""
-    staged = root / f"{MARKER}-{secrets.token_hex(8)}.part"
+    # One name for one ledger: what a crash cut off is written anew, not left lying.
+    staged = root / f"{MARKER}-{ledger_id[:16]}.part"
+    staged.unlink(missing_ok=True)
     # Readable for everybody: another agent's account has to see whose folder this is.
     handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o644)
     try:

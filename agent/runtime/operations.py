@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import FileBusy, LaneTrouble, LocalTrouble, UserError
-from agent.folders import filing
 from agent.folders.roots import adopt_root
 from agent.model import Event, FileState, Reason, RootKind, TaskRecord, TaskState
 from agent.rules.naming import for_display
@@ -19,7 +18,6 @@ from agent.runtime.targets import find_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from agent.model import FileRecord, Settings, WatchFolder
     from agent.ports import Clock, Ledger
@@ -149,16 +147,7 @@ class Operations:
             return {"ok": False, "message": f"{shown} goes back to the inbox once this is over: {trouble.message}"}
         if filed.filed_in != "inbox":
             return {"ok": False, "message": f"{for_display(lay_at)}: {filed.detail}"}
-        if record.filed_in == "error" and folder.error is not None:
-            self._remove_note(folder.error, lay_at)
         return {"ok": True, "message": f"{for_display(filed.filed_as)} is in the inbox of {folder.name} again"}
-
-    def _remove_note(self, root: Path, lay_at: str) -> None:
-        try:
-            filing.remove_note(root, lay_at)
-        except LocalTrouble as trouble:
-            # The file is on its way again, which is what was asked for: its note is only left over.
-            logger.warning("a note is left over: %s", trouble.message)
 
     def _retry_export(self, record: TaskRecord) -> Answer:
         now = self._clock.now()

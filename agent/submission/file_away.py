@@ -10,11 +10,12 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.errors import FileBusy, NotRegular, StaleRecord
+from agent.errors import FileBusy, LocalTrouble, NotRegular, StaleRecord
 from agent.folders import filing
 from agent.folders.roots import require_ours
 from agent.model import Event, FileState, RootKind
 from agent.rules.naming import clash_name, for_display
+from agent.submission import ready_files
 from agent.submission.notes import error_note
 
 if TYPE_CHECKING:
@@ -65,8 +66,12 @@ class FileAway:
                 continue
             if identity is None:
                 return self._not_there(folder, record)
-            if record.filing == "error":
-                self._write_note(folder, record)
+            if not identity:
+                record = self._with_digest(folder, record)
+                continue
+            # Before the ledger says that it is done: after a crash all of it is looked at again.
+            self._take_ready_file_along(folder, record)
+            self._mind_the_note(folder, record)
             record = self._done(record, identity)
             if record.filed_at is not None:
                 return record
@@ -78,7 +83,8 @@ class FileAway:
     def _move(self, folder: WatchFolder, record: FileRecord) -> str | None:
         """Return the identity of the file at its destination; None where it is neither here nor there.
 
-        Raises FileExistsError where somebody else's file has that name.
+        "" where it has to be copied and the ledger does not know its digest yet: after a crash nothing else tells our
+        copy from a stranger's file. Raises FileExistsError where somebody else's file has that name.
         """
         source_root = folder_of(folder, record.filed_in)
         destination_root = folder_of(folder, record.filing)
@@ -91,6 +97,7 @@ class FileAway:
                 destination=record.destination,
                 sha256=record.sha256,
                 min_free=self._min_free,
+                copy=bool(record.sha256),
             )
         except FileExistsError:
             filed = self._already_filed(destination_root, record)
@@ -120,15 +127,44 @@ class FileAway:
                 return None
         return filed
 
+    def _with_digest(self, folder: WatchFolder, record: FileRecord) -> FileRecord:
+        try:
+            digest = filing.digest_of(folder_of(folder, record.filed_in), record.lies_at)
+        except NotRegular:
+            return record  # by now; the next move says so too
+        changed = record.change(sha256=digest)
+        self._ledger.commit(changed)
+        return changed
+
     def _plan_anew(self, record: FileRecord) -> FileRecord:
         destination = clash_name(record.relative_path, now=self._clock.now(), entropy=self._entropy())
         changed = record.change(destination=destination)
         self._ledger.commit(changed)
         return changed
 
-    def _write_note(self, folder: WatchFolder, record: FileRecord) -> None:
-        text = error_note(record, at=self._clock.now())
-        filing.write_note(folder_of(folder, "error"), record.destination, text, own=f"id: {record.key}")
+    def _take_ready_file_along(self, folder: WatchFolder, record: FileRecord) -> None:
+        if folder.ready_file is None:
+            return
+        ready_files.take_along(
+            folder.ready_file,
+            source_root=folder_of(folder, record.filed_in),
+            lay_at=record.lies_at,
+            destination_root=folder_of(folder, record.filing),
+            lies_at=record.destination,
+            clash=lambda path: clash_name(path, now=self._clock.now(), entropy=self._entropy()),
+        )
+
+    def _mind_the_note(self, folder: WatchFolder, record: FileRecord) -> None:
+        """Write the note beside a file that came to error/, remove that of one that left it."""
+        if record.filing == "error":
+            text = error_note(record, at=self._clock.now())
+            filing.write_note(folder_of(folder, "error"), record.destination, text, own=f"id: {record.key}")
+        elif record.filed_in == "error":
+            try:
+                filing.remove_note(folder_of(folder, "error"), record.lies_at)
+            except LocalTrouble as trouble:
+                # The file is on its way again, which is what was asked for: its note is only left over.
+                logger.warning("%s: a note is left over: %s", record.watch_folder, trouble.message)
 
     def _done(self, record: FileRecord, identity: str) -> FileRecord:
         try:

@@ -11,12 +11,8 @@ import os
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from io import IOBase
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
-
-from fakes.driven_clock import DrivenClock
-from fakes.memory_ledger import MemoryLedger
-from fakes.memory_service import MemoryService
 
 from agent.app import build_parts
 from agent.folders import system
@@ -26,6 +22,7 @@ from agent.model import (
     FileRecord,
     FileState,
     RetrySettings,
+    RootKind,
     ServiceSettings,
     ServiceType,
     Settings,
@@ -35,19 +32,23 @@ from agent.model import (
 from agent.runtime.aftercare import Aftercare
 from agent.runtime.exporting import ExportLoop
 from agent.runtime.recovery import recover
+from agent.runtime.roots import RootGuard
 from agent.runtime.sending import Sending
 from agent.submission.detect import Detect
 from agent.submission.inbox import Inbox
+from fakes.driven_clock import DrivenClock
+from fakes.memory_ledger import MemoryLedger
+from fakes.memory_service import MemoryService
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
     from typing import BinaryIO
 
     import pytest
 
     from agent.model import ExportFile, Task, Upload
-    from agent.ports import Clock, Ledger, Service
+    from agent.ports import Ledger, Service
     from agent.runtime.parts import Parts
 
 P = ParamSpec("P")
@@ -63,20 +64,22 @@ def pdf(text: str = "a document") -> bytes:
     return b"%PDF-1.4\n" + text.encode() + b"\n%%EOF\n"
 
 
-def watch_folder(base: Path, name: str = "invoices", *, export: dict[str, Any] | None = None, **values: Any) -> WatchFolder:
+def watch_folder(
+    base: Path, name: str = "invoices", *, export: dict[str, Any] | None = None, **values: Any
+) -> WatchFolder:
     """Return a watch folder whose roots are made below `base`; `inbox=None` or `output=None` leave one out."""
     roots = {"inbox": base / name / "inbox", "output": base / name / "output"} | {
         root: values.pop(root) for root in ("inbox", "output") if root in values
     }
     inbox, output = roots["inbox"], roots["output"]
-    places: dict[str, Path | None] = {
+    places: dict[str, Any] = {
         "archive": inbox / "archive" if inbox else None,
         "error": inbox / "error" if inbox else None,
     } | {place: values.pop(place) for place in ("archive", "error") if place in values}
     for path in (*roots.values(), *places.values()):
         if path is not None:
             path.mkdir(parents=True, exist_ok=True)
-    exports = {"error": output / "error" if output else None, "newline": "lf"} | (export or {})
+    exports: dict[str, Any] = {"error": output / "error" if output else None, "newline": "lf"} | (export or {})
     values = {"project_id": PROJECT, **values}
     return WatchFolder(name, inbox=inbox, output=output, **places, export=ExportSettings(**exports), **values)
 
@@ -132,6 +135,8 @@ class Workbench:
             retry=self.retry,
             **({"min_free": 0, "history_keep": None} | settings),
         )
+        self.world: Callable[[], object] = lambda: None
+        """What happens outside the agent before each round."""
         self._dropped = 0
         self._keys = 0
         self.start()
@@ -151,16 +156,23 @@ class Workbench:
         self.detects = [
             Detect(inbox, ledger=ledger, clock=self.process_clock, new_key=self._new_key) for inbox in self.inboxes
         ]
+        self.guards = [
+            RootGuard(
+                inbox.folder,
+                RootKind.INBOX,
+                ledger=ledger,
+                lane=self.parts.lanes.submission(inbox.folder.name),
+            )
+            for inbox in self.inboxes
+        ]
         self.sending = Sending(self.parts, self.inboxes, nudge=lambda: None)
         self.aftercare = Aftercare(self.parts, made_ready=lambda: None)
-        self.export_loop = ExportLoop(
-            self.parts, wake=lambda: None, make_pool=lambda _workers, _name: InlineExecutor()
-        )
+        self.export_loop = ExportLoop(self.parts, wake=lambda: None, make_pool=lambda _workers, _name: InlineExecutor())
 
     def recover(self) -> None:
         """Do what a starting process does before its workers run."""
         recover(self.settings, self.parts.ledger)
-        self.aftercare.recover_uploads()
+        self.aftercare.recover_uploads(at_start=True)
 
     def _new_key(self) -> str:
         self._keys += 1
@@ -193,10 +205,16 @@ class Workbench:
 
     # --- work, step by step
 
+    def scan(self) -> None:
+        """Look at the inboxes' roots, scan those that are healthy and look at what is due."""
+        for guard, detect in zip(self.guards, self.detects, strict=True):
+            if guard.check():
+                detect.scan()
+                detect.look_at_due()
+
     def settle(self) -> None:
         """Scan, let time pass, and look again at what is due: what can be ready is ready then."""
-        for detect in self.detects:
-            detect.scan()
+        self.scan()
         self.clock.advance(SETTLED)
         for detect in self.detects:
             detect.look_at_due()
@@ -215,9 +233,8 @@ class Workbench:
 
     def round(self) -> None:
         """Let every loop run once, and a second pass."""
-        for detect in self.detects:
-            detect.scan()
-            detect.look_at_due()
+        self.world()
+        self.scan()
         self.send()
         self.aftercare.step()
         self.export_loop.step()
@@ -231,10 +248,13 @@ class Workbench:
     def run(self, *, most: int = 120) -> None:
         """Work until nothing is open any more; fails where that takes more than `most` rounds."""
         self.recover()
+        was_done = False
         for _ in range(most):
             self.round()
-            if self.is_done():
+            is_done = self.is_done()
+            if is_done and was_done:
                 return
+            was_done = is_done
         raise AssertionError(f"still open: {self.open_rows()}")
 
     def is_done(self) -> bool:
@@ -276,7 +296,7 @@ class Workbench:
         return [event.name for event in reversed(self.ledger.history(limit=10_000))]
 
     def names(self, place: str, folder: WatchFolder | None = None) -> list[str]:
-        """Return the relative paths of all files below a place but the marker's; archive/ and error/ count by themselves."""
+        """Return the relative paths of all files below a place, archive/ and error/ in it and the marker left out."""
         root = self.place(place, folder)
         others = [self.place(other, folder) for other in ("archive", "error") if place == "inbox"]
         if place == "output":
@@ -328,7 +348,12 @@ class Lifeline:
         def acted(*args: P.args, **kwargs: P.kwargs) -> T:
             self.cross(f"before {name}")
             result = act(*args, **kwargs)
-            self.cross(f"after {name}")
+            try:
+                self.cross(f"after {name}")
+            except Killed:
+                if isinstance(result, system.Folder | IOBase):
+                    result.close()
+                raise
             return result
 
         return acted
