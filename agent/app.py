@@ -58,7 +58,7 @@ def build_parts(settings: Settings, *, ledger: Ledger, service: Service, clock: 
         clock=clock,
         lanes=Lanes(retry=settings.retry, clock=clock, random=random.random),
         stop=stop,
-        submit=Submit(ledger=ledger, service=service, clock=clock, stop=stop),
+        submit=Submit(ledger=ledger, service=service, clock=clock, stop=stop, connections=settings.service.connections),
         file_away=FileAway(ledger=ledger, clock=clock, entropy=entropy, min_free=settings.min_free),
         unknown=Unknown(ledger=ledger, service=service, clock=clock, retry=settings.retry),
         follow=Follow(ledger=ledger, service=service, clock=clock),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,7 +62,7 @@ def init(
     """
     path = _absolute(file or configuration_path(ctx))
     if os.path.lexists(path) and not force:
-        raise UserError(f"{path} is there already", hint="name another file, or replace it: --force")
+        raise _is_there(path)
     if sys.stdin.isatty():
         url = url or click.prompt("Address of the service", default=SERVICE_URL)
         project_id = project_id or click.prompt("Id of the project documents go to")
@@ -114,7 +115,6 @@ def _write(path: Path, wishes: Wishes, *, force: bool) -> Settings:
     """Write the file where it is valid, whole and readable for its owner alone, and return what it says."""
     from agent.config.loading import load  # noqa: PLC0415 -- pydantic costs 200 ms
     from agent.config.sample import sample_text  # noqa: PLC0415
-    from agent.folders import system  # noqa: PLC0415
 
     text = sample_text(
         service_url=wishes.url,
@@ -126,24 +126,42 @@ def _write(path: Path, wishes: Wishes, *, force: bool) -> Settings:
     )
     staged = path.with_name(f".fsagent-{secrets.token_hex(8)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-            settings = load(staged, environment=os.environ, schema_only=True).settings
-            (system.replace if force else system.publish_without_replacing)(staged, path)
-        finally:
-            staged.unlink(missing_ok=True)
+        _stage(staged, text)
+        settings = load(staged, environment=os.environ, schema_only=True).settings
+        _publish(staged, path, force=force)
     except ConfigurationError as error:
         problems = "; ".join(f"{problem.key}: {problem.message}" for problem in error.problems)
         raise UserError(f"nothing was written, this would be no valid configuration: {problems}") from error
-    except FileExistsError as error:
-        raise UserError(f"{path} is there already", hint="name another file, or replace it: --force") from error
     except OSError as error:
         hint = "name a file in a folder you may write to: fsagent init FILE"
         raise UserError(f"{path} cannot be written: {error.strerror}", hint=hint) from error
+    finally:
+        with suppress(OSError):  # in a folder that cannot be written to there is nothing to remove
+            staged.unlink(missing_ok=True)
     return settings
+
+
+def _stage(staged: Path, text: str) -> None:
+    staged.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+
+
+def _publish(staged: Path, path: Path, *, force: bool) -> None:
+    from agent.folders import system  # noqa: PLC0415 -- costs only who needs it
+
+    if force:
+        system.replace(staged, path)
+        return
+    try:
+        system.publish_without_replacing(staged, path)
+    except FileExistsError as error:
+        raise _is_there(path) from error
+
+
+def _is_there(path: Path) -> UserError:
+    return UserError(f"{path} is there already", hint="name another file, or replace it: --force")
 
 
 def _make_folders(settings: Settings) -> list[Path]:

@@ -53,10 +53,13 @@ def marks_for(stream: TextIO | None = None) -> Marks:
 
 
 def moment(at: float | None) -> str:
-    """Return UTC unix seconds in local time with offset; "" for None."""
+    """Return UTC unix seconds in local time with offset; "" for None, `@<seconds>` for a year no calendar here has."""
     if at is None:
         return ""
-    return datetime.fromtimestamp(at, UTC).astimezone().isoformat(sep=" ", timespec="seconds")
+    try:
+        return datetime.fromtimestamp(at, UTC).astimezone().isoformat(sep=" ", timespec="seconds")
+    except (OverflowError, OSError, ValueError):  # file systems keep such times; Windows has no local time before 1970
+        return f"@{at:.0f}"
 
 
 def span(seconds: float) -> str:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from agent.runtime.agent import Agent
     from agent.runtime.parts import Parts
 
+SWITCH_INTERVAL = 0.0005
+"""Seconds a busy thread may keep the interpreter: the ledger's writer comes back from the disk thousands of times a
+second, and the default of 5 ms is longer than the commit it waited for."""
 LOOK_EVERY = 0.1
 """Seconds between two looks whether the agent is told to stop or `--once` is done."""
 
@@ -44,6 +47,7 @@ def run(ctx: click.Context, *, once: bool, wait: float, submit_only: bool, expor
     settings = load_settings(ctx, warn=True)
     is_live = sys.stderr.isatty() and sys.stdout.isatty() and not once
     set_up_logging(settings.logging, secrets=[settings.service.client_secret], to_console=not is_live)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     stop = threading.Event()
     stop_on_signals(stop)
     with running_agent(settings, submits=not export_only, exports=not submit_only) as (agent, parts):

@@ -86,6 +86,7 @@ def compose(settings: Settings, ledger: Ledger | None, *, is_running: bool) -> d
 
 def _watch(settings: Settings) -> int:
     """Show it again and again until Ctrl-C, in place on a terminal."""
+    marks = marks_for()
     if sys.stdout.isatty():
         from agent.cli.live import LiveStatus  # noqa: PLC0415 -- rich is for terminals
 
@@ -95,7 +96,7 @@ def _watch(settings: Settings) -> int:
     try:
         with screen as shown:
             while True:
-                lines = status_lines(look(settings), marks_for())
+                lines = status_lines(look(settings), marks)
                 if shown is None:
                     click.echo("\n".join(lines) + "\n")
                 else:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+WORKERS_PER_CONNECTION = 3
+"""While one file of a connection is under way, another is checked and a third is filed; the disk is waited for side by
+side, so that the ledger's commits and the folders' syncs are shared."""
 GRACE = 20.0
 """Seconds that requests under way get once the agent is told to stop (design.md §7)."""
 
@@ -69,7 +72,7 @@ class Agent:
         for inbox in self._inboxes:
             self._add_detecting(inbox)
         if self._inboxes:
-            for number in range(max(1, parts.settings.service.connections)):
+            for number in range(WORKERS_PER_CONNECTION * max(1, parts.settings.service.connections)):
                 worker = self._add(f"sending {number + 1}", sending.step)
                 self._sending_workers.append(worker)
         aftercare = Aftercare(parts, made_ready=self._wake_sending)

@@ -6,6 +6,7 @@ nothing: every check is a Finding.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -156,6 +157,9 @@ def _check_place(subject: str, place: Path, root: Path, *, min_free: int) -> Ite
         if trouble := probing.try_writing(place):
             yield _problem(subject, *trouble)
             return
+    elif os.path.lexists(place):
+        yield _problem(subject, "is no folder", "move away what has its name")
+        return
     elif not place.is_relative_to(root) and (trouble := probing.try_writing(probing.nearest_folder(place))):
         yield _problem(subject, f"cannot be made: {trouble[0]}", trouble[1])
         return

@@ -81,7 +81,8 @@ class Detecting:
     def step(self) -> float:
         """Do what is due and return the seconds until something is."""
         now = self._clock.monotonic()
-        if now >= self._next_check:
+        # A scan takes in all it finds: only of a root that is ours at that moment.
+        if now >= min(self._next_check, self._next_scan):
             self._next_check = now + ROOT_CHECK
             if not self._check():
                 return ROOT_CHECK

@@ -95,22 +95,28 @@ def _of_tasks(
 def _of_files(
     ledger: Ledger, state: FileState, names: Sequence[str], *, limit: int
 ) -> Iterator[tuple[FileRecord | None, TaskRecord | None]]:
+    for record in _last_changed(ledger, state, names, limit=limit):
+        yield record, _task_of(ledger, record)
+
+
+def _last_changed(ledger: Ledger, state: FileState | None, names: Sequence[str], *, limit: int) -> Iterator[FileRecord]:
+    states = [state] if state is not None else []
     for name in names or (None,):
-        for record in ledger.find_files(watch_folder=name, states=[state], limit=limit, newest_first=True):
-            yield record, _task_of(ledger, record)
+        yield from ledger.find_files(watch_folder=name, states=states, limit=limit, newest_first=True)
 
 
 def _of_all(
     ledger: Ledger, names: Sequence[str], *, limit: int
 ) -> Iterator[tuple[FileRecord | None, TaskRecord | None]]:
-    """Yield what the newest events are about: every change of a state left one."""
+    """Yield what the newest events are about, and the files last changed: a file may change without an event."""
     count = EVENTS_AT_FIRST
     files, tasks, is_all = _subjects(ledger, names, count)
     while len(files) + len(tasks) < limit and not is_all:
         count *= 4
         files, tasks, is_all = _subjects(ledger, names, count)
-    for key in files:
-        record = ledger.file(key)
+    changed = {record.key: record for record in _last_changed(ledger, None, names, limit=limit)}
+    for key in {**dict.fromkeys(files), **changed}:
+        record = changed.get(key) or ledger.file(key)
         if record is not None:
             yield record, _task_of(ledger, record)
     for task_id in tasks:

@@ -33,8 +33,8 @@ def refuse_without_ledger(settings: Settings) -> None:
     if marked:
         raise LedgerMissing(
             f"there is no ledger in {settings.state_dir}, but these folders belong to one: {', '.join(marked)}",
-            hint="does another agent work on them? Then give this one folders of its own. Else bring the ledger back from"
-            " a backup, or start anew: fsagent adopt --all (nothing in archive/ is sent)",
+            hint="does another agent work on them? Then give this one folders of its own. Else bring the ledger back"
+            " from a backup, or start anew: fsagent adopt --all (nothing in archive/ is sent)",
         )
 
 

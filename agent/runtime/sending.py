@@ -62,24 +62,27 @@ class Sending:
         return 0.0
 
     def _claim(self) -> tuple[Inbox, FileRecord] | None:
-        """Claim the oldest file of the folder whose turn it is, else of the next that has one."""
+        """Claim the oldest file of the folder whose turn it is, else of the next that has one.
+
+        Workers claim side by side, so that their claims share one commit of the ledger.
+        """
+        count = len(self._inboxes)
         with self._lock:
-            count = len(self._inboxes)
-            for offset in range(count):
-                position = (self._turn + offset) % count
-                inbox = self._inboxes[position]
-                lane = self._parts.lanes.submission(inbox.folder.name)
-                if not lane.enter():
-                    continue
-                record = self._parts.ledger.claim(
-                    inbox.folder.name, claimed_by=self._parts.agent_id, now=self._parts.clock.now()
-                )
-                if record is None:
-                    lane.leave()
-                    continue
-                self._parts.files_in_hand.take(record.key)
-                self._turn = (position + 1) % count
-                return inbox, record
+            turn = self._turn
+            self._turn = (turn + 1) % count
+        for offset in range(count):
+            inbox = self._inboxes[(turn + offset) % count]
+            lane = self._parts.lanes.submission(inbox.folder.name)
+            if not lane.enter():
+                continue
+            record = self._parts.ledger.claim(
+                inbox.folder.name, claimed_by=self._parts.agent_id, now=self._parts.clock.now()
+            )
+            if record is None:
+                lane.leave()
+                continue
+            self._parts.files_in_hand.take(record.key)
+            return inbox, record
         return None
 
     def _work(self, inbox: Inbox, record: FileRecord, service: Lane) -> None:

@@ -23,6 +23,9 @@ IDLE_LIMIT = 3.0
 """Seconds after which an idle connection is not used again: servers close theirs from 5 s on, and a POST that meets
 the closing is of unknown outcome."""
 
+_SLICE = 1.0
+"""Seconds between looks at whether the exchange was cut off: on Windows a shutdown alone wakes nobody who waits."""
+
 
 class _AnswerReader(io.RawIOBase):
     """Reads an answer under its exchange's deadline, what came early first."""
@@ -43,11 +46,22 @@ class _AnswerReader(io.RawIOBase):
             view[:count] = exchange.early[:count]
             exchange.early = exchange.early[count:]
             return count
-        self._sock.settimeout(exchange.patience())
-        received: int | None = self._raw.readinto(buffer)
+        received = self._receive(buffer)
         if exchange.connection is not None:
             exchange.connection.last_used_at = exchange.monotonic()
         return received
+
+    def _receive(self, buffer: Any) -> int:
+        silence = self._exchange.patience()
+        while True:
+            wait = min(self._exchange.patience(), silence, _SLICE)
+            self._sock.settimeout(wait)
+            try:
+                return self._sock.recv_into(buffer)
+            except TimeoutError:
+                silence -= wait
+                if silence <= 0:
+                    raise
 
     def close(self) -> None:
         # The socket counts its files: without this it would stay open.

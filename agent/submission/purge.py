@@ -12,6 +12,7 @@ from agent.errors import LocalTrouble
 from agent.folders import filing
 from agent.model import Event, FileState, TaskState
 from agent.rules.naming import for_display
+from agent.submission import ready_files
 from agent.submission.file_away import folder_of
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ class Purge:
             gone = filing.remove_filed(
                 root, record.filed_as, identity=record.filed_identity, size=record.signature.size
             )
+            if gone and folder.ready_file is not None:
+                ready_files.remove_with(folder.ready_file, root, record.filed_as)
             if gone and record.filed_in == "error":
                 filing.remove_note(root, record.filed_as)
         except LocalTrouble as trouble:

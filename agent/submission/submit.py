@@ -80,11 +80,15 @@ class HashingReader:
 class Submit:
     """Sends claimed files; one instance serves every worker."""
 
-    def __init__(self, *, ledger: Ledger, service: Service, clock: Clock, stop: threading.Event) -> None:
+    def __init__(
+        self, *, ledger: Ledger, service: Service, clock: Clock, stop: threading.Event, connections: int = 1
+    ) -> None:
         self._ledger = ledger
         self._service = service
         self._clock = clock
         self._stop = stop
+        self._connections = threading.BoundedSemaphore(max(1, connections))
+        """Held from the intent until the answer is durable: a kill leaves no more unknown outcomes than connections."""
         self._comparing = threading.Lock()
         """Held from looking for the same content until the ledger has it: two twins never pass at once."""
 
@@ -135,7 +139,8 @@ class Submit:
                 record = record.change(sha256=digest)
                 self._ledger.commit(record)
         try:
-            return self._send(inbox, record, opened, checked)
+            with self._connections:
+                return self._send(inbox, record, opened, checked)
         except FileRefused as refused:
             if refusals_stop:
                 self.put_back(record, refused.message)
