@@ -9,11 +9,10 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from agent.errors import LedgerMissing
 from agent.export.exporting import Exporting
 from agent.export.polling import Polling
 from agent.export.writing import Writing
-from agent.ledger.opening import ledger_exists, make_state_dir, open_ledger, open_ledger_readonly
+from agent.ledger.opening import ledger_exists, make_state_dir, open_ledger
 from agent.model import Reason
 from agent.runtime.agent import Agent
 from agent.runtime.clock import SystemClock
@@ -31,6 +30,7 @@ from agent.submission.unknown import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from agent.model import Settings, TaskRecord
     from agent.ports import Clock, Ledger, Service
@@ -48,6 +48,10 @@ def build_parts(settings: Settings, *, ledger: Ledger, service: Service, clock: 
         ledger=ledger, service=service, clock=clock, entropy=entropy, min_free=settings.min_free, stop=stop
     )
 
+    def inbox_of(watch_folder: str) -> Path | None:
+        folder = settings.watch_folder(watch_folder)
+        return None if folder is None else folder.inbox
+
     def task_failed(record: TaskRecord, message: str) -> None:
         end_failed(ledger, record, reason=Reason.TASK_FAILED, detail=message, now=clock.now())
 
@@ -60,7 +64,7 @@ def build_parts(settings: Settings, *, ledger: Ledger, service: Service, clock: 
         stop=stop,
         submit=Submit(ledger=ledger, service=service, clock=clock, stop=stop, connections=settings.service.connections),
         file_away=FileAway(ledger=ledger, clock=clock, entropy=entropy, min_free=settings.min_free),
-        unknown=Unknown(ledger=ledger, service=service, clock=clock, retry=settings.retry),
+        unknown=Unknown(ledger=ledger, service=service, clock=clock, retry=settings.retry, inbox_of=inbox_of),
         follow=Follow(ledger=ledger, service=service, clock=clock),
         purge=Purge(ledger=ledger, clock=clock),
         polling=Polling(ledger=ledger, service=service, clock=clock),
@@ -113,25 +117,6 @@ def running_agent(settings: Settings, *, submits: bool = True, exports: bool = T
             yield agent, parts
         finally:
             agent.stop()
-
-
-@contextmanager
-def reading_ledger(settings: Settings) -> Iterator[Ledger | None]:
-    """Open the ledger to look at, beside a running agent or without one; None before the first run."""
-    try:
-        ledger = open_ledger_readonly(settings.state_dir)
-    except LedgerMissing:
-        yield None
-        return
-    try:
-        yield ledger
-    finally:
-        ledger.close()
-
-
-def is_running(settings: Settings) -> bool:
-    """Return whether an agent works on the state_dir now."""
-    return StateLock(settings.state_dir).is_held_elsewhere()
 
 
 def build_operations(settings: Settings, ledger: Ledger) -> Operations:

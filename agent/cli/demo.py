@@ -39,7 +39,7 @@ def demo(directory: Path | None) -> int:
 
     Everything stays in DIR (else a new folder `fsagent-demo` here) to look at.
     """
-    from agent.app import reading_ledger, running_agent  # noqa: PLC0415 -- `fsagent --help` must not pay for it
+    from agent.app import running_agent  # noqa: PLC0415 -- `fsagent --help` must not pay for it
     from agent.cli.logs import set_up_logging  # noqa: PLC0415
     from agent.config.loading import load  # noqa: PLC0415
     from agent.sandbox.server import SandboxServer  # noqa: PLC0415
@@ -58,9 +58,7 @@ def demo(directory: Path | None) -> int:
             never = threading.Event()
             while parts.clock.monotonic() < deadline and not (_all_seen(settings) and agent.is_idle()):
                 parts.clock.wait(never, 0.1)
-    with reading_ledger(settings) as ledger:
-        assert ledger is not None
-        done = _tell(folder, settings)
+    done = _tell(folder, settings)
     _how_to_go_on(folder, server.port)
     return EXIT_DONE if done else EXIT_FAILED
 

@@ -17,7 +17,7 @@ from agent.errors import (
 )
 from agent.model import FileState, LaneReason, Reason
 from agent.rules.retrying import RefusalStreak
-from agent.submission.submit import refuses_all
+from agent.submission.outcomes import refuses_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

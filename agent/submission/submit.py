@@ -16,25 +16,27 @@ from agent.errors import (
     FileBusy,
     FileIncomplete,
     FileRefused,
+    FileTrouble,
     LaneTrouble,
     LedgerUnavailable,
-    LocalTrouble,
     NotRegular,
     OutcomeUnknown,
-    TaskMoved,
+    StaleRecord,
 )
 from agent.folders.reading import open_source
-from agent.model import Event, FileState, LaneReason, TaskRecord, TaskState, Upload
+from agent.model import Event, FileState, Upload
 from agent.rules.naming import base_name, fill_placeholders, for_display, relative_parent
 from agent.rules.settling import Observation, Verdict
 from agent.rules.tags import further_tags
 from agent.submission.checking import check
+from agent.submission.outcomes import accepted, cancel, superseded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import BinaryIO
 
     from agent.folders.reading import OpenedSource
-    from agent.model import FileRecord, Task, WatchFolder
+    from agent.model import FileRecord, Task, TaskRecord, WatchFolder
     from agent.ports import Clock, Ledger, Service
     from agent.submission.checking import Checked
     from agent.submission.inbox import Inbox
@@ -110,7 +112,7 @@ class Submit:
             if busy.gone:
                 return self._look_again(record, "it is not there any more")
             return self._not_yet(inbox, record, busy.message, held=True)
-        except LocalTrouble as trouble:
+        except LaneTrouble as trouble:
             self.put_back(record, trouble.message)
             raise
 
@@ -276,50 +278,59 @@ class Submit:
             task = self._service.submit(upload, body)  # type: ignore[arg-type]  # reads, seeks and tells: all it needs
         except OutcomeUnknown as unknown:
             return self._unknown(record, unknown.message)
-        except LaneTrouble as trouble:
-            self.put_back(record, trouble.message)
-            raise
         except FileBusy as busy:
             return self._not_sent(inbox, record, busy)
-        if opened.sight_again().signature != record.signature:
-            return self._superseded(record, task, body.sha256)
-        return self._accepted(record, task, body.sha256)
+        return self._accepted(record, task, body.sha256, is_unchanged=_is_unchanged(opened, record))
 
     def _not_sent(self, inbox: Inbox, record: FileRecord, busy: FileBusy) -> FileRecord:
         record = record.change(intent_at=None)
         self._ledger.commit(record)
         return self._not_yet(inbox, record, busy.message, held=True)
 
-    def _unknown(self, record: FileRecord, detail: str) -> FileRecord:
-        logger.warning("%s: %s: outcome unknown: %s", record.watch_folder, for_display(record.relative_path), detail)
-        changed = record.change(state=FileState.UNKNOWN, answered_at=self._clock.now())
-        return self._record_surely(changed, "unknown", detail)
-
     # --- the answer ---------------------------------------------------------------------------------------------------
 
-    def _accepted(self, record: FileRecord, task: Task, digest: str) -> FileRecord:
-        logger.info("%s: %s submitted as task %s", record.watch_folder, for_display(record.relative_path), task.id)
-        return self._record_task(accepted(record, task, now=self._clock.now(), sha256=digest))
-
-    def _superseded(self, record: FileRecord, task: Task, digest: str) -> FileRecord:
-        """Undo the task of a file that changed while it was sent; the new content is a file of its own."""
+    def _unknown(self, record: FileRecord, detail: str) -> FileRecord:
+        logger.warning("%s: %s: outcome unknown: %s", record.watch_folder, for_display(record.relative_path), detail)
         now = self._clock.now()
-        detail = "the file changed while it was sent; the new content is sent as a task of its own"
-        logger.warning("%s: %s: %s", record.watch_folder, for_display(record.relative_path), detail)
-        try:
-            self._service.cancel_task(task.id)
-            ended_at: float | None = now
-        except (LaneTrouble, TaskMoved) as error:
-            logger.info("task %s could not be canceled: %s", task.id, error.message)
-            ended_at = None
-        changed, task_record, event = accepted(record, task, now=now, sha256=digest)
-        changed = replace(changed, state=FileState.GONE, in_inbox=False, filing="", destination="", detail=detail)
-        task_record = replace(task_record, state=TaskState.SUPERSEDED, detail=detail, ended_at=ended_at)
-        return self._record_task((changed, task_record, event))
+        event = Event(now, record.watch_folder, "unknown", detail, record.key)
 
-    def _record_task(self, rows: tuple[FileRecord, TaskRecord, Event]) -> FileRecord:
-        self._commit_surely(*rows)
-        return rows[0]
+        def rows(record: FileRecord) -> tuple[FileRecord, Event]:
+            return record.change(state=FileState.UNKNOWN, state_at=now, answered_at=now, detail=detail), event
+
+        return self._record_surely(record, rows)
+
+    def _accepted(self, record: FileRecord, task: Task, digest: str, *, is_unchanged: bool) -> FileRecord:
+        now = self._clock.now()
+        if is_unchanged:
+            logger.info("%s: %s submitted as task %s", record.watch_folder, for_display(record.relative_path), task.id)
+            return self._record_surely(record, lambda row: accepted(row, task, now=now, sha256=digest))
+        is_canceled = cancel(self._service, record, task)
+        return self._record_surely(
+            record, lambda row: superseded(row, task, now=now, sha256=digest, is_canceled=is_canceled)
+        )
+
+    def _record_surely(
+        self, record: FileRecord, rows_of: Callable[[FileRecord], tuple[FileRecord, *tuple[TaskRecord | Event, ...]]]
+    ) -> FileRecord:
+        """Commit what cannot be undone; while the ledger is full, wait: after a stop, recovery looks the task up.
+
+        A scan that saw the file under a new name meanwhile has changed the row: the answer is said of what it is now.
+        """
+        while True:
+            rows = rows_of(record)
+            try:
+                self._ledger.commit(*rows)
+            except StaleRecord:
+                current = self._ledger.file(record.key)
+                if current is None or current.state is not FileState.SENDING:
+                    raise
+                record = current
+            except LedgerUnavailable as error:
+                logger.error("an answer of the service cannot be recorded: %s", error.message)  # noqa: TRY400 -- no trace
+                if self._clock.wait(self._stop, LEDGER_RETRY):
+                    raise
+            else:
+                return rows[0]
 
     def _record(self, record: FileRecord, name: str, detail: str) -> FileRecord:
         now = self._clock.now()
@@ -327,23 +338,17 @@ class Submit:
         self._ledger.commit(changed, Event(now, record.watch_folder, name, detail, record.key))
         return changed
 
-    def _record_surely(self, record: FileRecord, name: str, detail: str) -> FileRecord:
-        now = self._clock.now()
-        changed = replace(record, state_at=now, detail=detail)
-        self._commit_surely(changed, Event(now, record.watch_folder, name, detail, record.key))
-        return changed
 
-    def _commit_surely(self, *rows: FileRecord | TaskRecord | Event) -> None:
-        """Commit what cannot be undone; while the ledger is full, wait: after a stop, recovery looks the task up."""
-        while True:
-            try:
-                self._ledger.commit(*rows)
-            except LedgerUnavailable as error:
-                logger.error("an answer of the service cannot be recorded: %s", error.message)  # noqa: TRY400 -- no trace
-                if self._clock.wait(self._stop, LEDGER_RETRY):
-                    raise
-            else:
-                return
+def _is_unchanged(opened: OpenedSource, record: FileRecord) -> bool:
+    """Return whether the bytes that were sent are still those that were looked at.
+
+    A file that cannot be looked at any more counts as unchanged: its task exists, and filing looks once more.
+    """
+    try:
+        return opened.sight_again().signature == record.signature
+    except (FileTrouble, LaneTrouble) as error:
+        logger.info("%s: %s", for_display(record.relative_path), error.message)
+        return True
 
 
 def _digest(file: BinaryIO) -> str:
@@ -353,41 +358,3 @@ def _digest(file: BinaryIO) -> str:
         pass
     file.seek(0)
     return reader.sha256
-
-
-def accepted(record: FileRecord, task: Task, *, now: float, sha256: str) -> tuple[FileRecord, TaskRecord, Event]:
-    """Return what the ledger is to know once a file became a task; its way to archive/ is planned with it."""
-    file_record = record.change(
-        state=FileState.SUBMITTED,
-        state_at=now,
-        answered_at=now,
-        task_id=task.id,
-        sha256=sha256 or record.sha256,
-        filing="archive",
-        destination=record.relative_path,
-        detail="",
-    )
-    task_record = TaskRecord(
-        task_id=task.id,
-        watch_folder=record.watch_folder,
-        project_id=record.project_id,
-        name=record.task_name,
-        state=TaskState.PROCESSING,
-        state_at=now,
-        opened_at=now,
-        file_key=record.key,
-        source_folder=relative_parent(record.relative_path),
-        service_state=task.state.value,
-        seen_at=now,
-        asked_at=now,
-    )
-    return file_record, task_record, Event(now, record.watch_folder, "submitted", "", record.key, task.id)
-
-
-def refuses_all() -> LaneTrouble:
-    """Return the trouble of a lane whose every file is refused."""
-    return LaneTrouble(
-        "the service refused ten files in a row, none accepted between",
-        reason=LaneReason.SERVICE_REFUSES_ALL,
-        hint="look at the project and at one of the files in error/; the rest waits in the inbox",
-    )

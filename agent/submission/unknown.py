@@ -9,12 +9,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from agent.errors import LocalTrouble
+from agent.folders import system
 from agent.model import Event, FileState, Lookup
 from agent.rules.naming import for_display
-from agent.submission.submit import accepted
+from agent.submission.outcomes import accepted, cancel, superseded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from agent.model import FileRecord, RetrySettings, Task
     from agent.ports import Clock, Ledger, Service
@@ -32,7 +35,16 @@ LAST_PAUSE = 60.0
 class Unknown:
     """Resolves unknown outcomes; the quiet time of each runs on this process's monotonic clock."""
 
-    def __init__(self, *, ledger: Ledger, service: Service, clock: Clock, retry: RetrySettings) -> None:
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        service: Service,
+        clock: Clock,
+        retry: RetrySettings,
+        inbox_of: Callable[[str], Path | None],
+    ) -> None:
+        self._inbox_of = inbox_of
         self._ledger = ledger
         self._service = service
         self._clock = clock
@@ -97,13 +109,35 @@ class Unknown:
             return self._hold(record, f"the task could also be that of {for_display(rivals[0].relative_path)}")
         if len(tasks) > 1:
             ids = ", ".join(task.id for task in tasks)
-            logger.error("%s: %s became several tasks: %s", record.watch_folder, record.relative_path, ids)
+            shown = for_display(record.relative_path)
+            logger.error("%s: %s became several tasks: %s", record.watch_folder, shown, ids)
             event = Event(self._clock.now(), record.watch_folder, "several tasks", ids, record.key)
             self._ledger.commit(event)
-        rows = accepted(record, tasks[0], now=self._clock.now(), sha256="")
+        task, now = tasks[0], self._clock.now()
+        if self._has_changed(record):
+            is_canceled = cancel(self._service, record, task)
+            rows = superseded(record, task, now=now, sha256="", is_canceled=is_canceled)
+        else:
+            rows = accepted(record, task, now=now, sha256="")
         self._ledger.commit(*rows)
-        logger.info("%s: %s had arrived as task %s", record.watch_folder, record.relative_path, tasks[0].id)
+        logger.info("%s: %s had arrived as task %s", record.watch_folder, for_display(record.relative_path), task.id)
         return rows[0]
+
+    def _has_changed(self, record: FileRecord) -> bool:
+        """Return whether the file was written to since it was sent: perhaps while, and then nobody knows what arrived.
+
+        One that was taken away or replaced as a whole arrived as it was.
+        """
+        inbox = self._inbox_of(record.watch_folder)
+        if inbox is None:
+            return False
+        try:
+            sighting = system.sight(inbox, record.relative_path)
+        except LocalTrouble:
+            return False  # its folder is away: filing looks once more
+        if sighting is None or sighting.signature.identity != record.signature.identity:
+            return False
+        return sighting.signature != record.signature
 
     def _rivals(self, record: FileRecord) -> Sequence[FileRecord]:
         """Return other files of the same name and project whose outcome nobody knows either."""

@@ -72,7 +72,8 @@ def windows_environment() -> dict[str, str]:
         "WINEPREFIX": str(PREFIX),
         "WINEARCH": "win64",
         "WINEDEBUG": os.environ.get("WINEDEBUG", "-all"),
-        "WINEDLLOVERRIDES": "mscoree=;mshtml=;winemenubuilder.exe=",  # no question for Mono or Gecko, no menu entries
+        # no question for Mono or Gecko, no menu entries, no debugger of what crashed
+        "WINEDLLOVERRIDES": "mscoree=;mshtml=;winemenubuilder.exe=;winedbg.exe=",
         "PYTHONPATH": "Z:" + str(REPOSITORY).replace("/", "\\"),
         "PYTHONUTF8": "1",
     }

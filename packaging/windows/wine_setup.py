@@ -45,7 +45,7 @@ from wine_prefix import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-RECIPE = "2"  # raised when the steps below change, so that what an older version made is made anew
+RECIPE = "3"  # raised when the steps below change, so that what an older version made is made anew
 PYTHON_PINS = Path(__file__).resolve().with_name("requirements-python.txt")
 WHEEL_PINS = Path(__file__).resolve().with_name("requirements.txt")
 PYTHON_VERSION = "3.13"
@@ -54,6 +54,8 @@ TARGET = (
     *("--platform", "win_amd64", "--python-version", PYTHON_VERSION, "--implementation", "cp"),
     "--only-binary=:all:",
 )
+# Wine 8 ends a process that calls CopyFile2; shutil takes another way where Python does not offer it.
+AT_EVERY_START = "import _winapi\n\ndel _winapi.CopyFile2\n"
 RANDOM_DLL = "bcryptprimitives.dll"
 RANDOM_FUNCTION = "advapi32.SystemFunction036"
 FIRST_WORDS = "import platform, pydantic_core, ssl, sqlite3; print(platform.python_version(), platform.platform())"
@@ -129,6 +131,7 @@ def make_python() -> None:
     packages = fresh / "Lib" / "site-packages"
     shutil.rmtree(packages)  # build tools of its distributor, some of them loaded at every start
     pip("install", "--no-deps", "--no-compile", "--target", str(packages), "--requirement", str(WHEEL_PINS), *TARGET)
+    (packages / "sitecustomize.py").write_text(AT_EVERY_START, "utf-8")
     (fresh / STAMP).write_text(wanted, "utf-8")
     stop()  # a running Windows process would keep the old files
     shutil.rmtree(PYTHON, ignore_errors=True)

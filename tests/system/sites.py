@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import agent
-from agent.app import reading_ledger
 from agent.config.loading import load
 from agent.model import FileRecord, TaskRecord
 from agent.runtime.control import STATUS_NOTE
+from agent.runtime.looking import reading_ledger
 from agent.sandbox.samples import DELIVERY_NOTE, LETTER, read_sample
 from agent.sandbox.settings import DEMO_PROJECT_ID, SandboxSettings
 

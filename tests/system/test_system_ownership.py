@@ -41,6 +41,7 @@ def test_of_two_agents_on_one_inbox_the_second_leaves_it_alone_and_says_why(
     site: Site, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     rival = Site.of(tmp_path / "rival", sandbox)
+    assert rival.run_once().returncode == 0  # a ledger of its own
     rival.configure(inbox=str(site.inbox), output=str(rival.output))
     with site.run() as first:
         wait_until((site.inbox / ".fsagent").exists)
@@ -60,6 +61,24 @@ def test_of_two_agents_on_one_inbox_the_second_leaves_it_alone_and_says_why(
     assert second.log.count("owned_by_other_agent") == 1  # said once, not every few seconds
     marker = (site.inbox / ".fsagent").read_text(encoding="utf-8")
     assert len(marker.splitlines()) == 1
+
+
+def test_a_new_agent_does_not_begin_on_the_inbox_of_another_and_says_why(
+    site: Site, sandbox: SandboxServer, tmp_path: Path
+) -> None:
+    rival = Site.of(tmp_path / "rival", sandbox)
+    rival.configure(inbox=str(site.inbox), output=str(rival.output))
+    with site.run() as first:
+        wait_until((site.inbox / ".fsagent").exists)
+        refused = rival.command("run")
+        dropped = {"one.pdf": site.drop("one.pdf")}
+        site.wait_done(tasks=1)
+        first.stop()
+
+    assert refused.returncode == 4
+    assert str(site.inbox) in refused.stderr
+    assert "another agent" in refused.stderr
+    site.assert_each_once(dropped)
 
 
 def test_without_its_ledger_the_agent_exits_4_and_adopting_sends_nothing_again(

@@ -297,7 +297,7 @@ def test_folders_whose_path_nobody_could_name_are_not_entered(inbox: Path, monke
 
 
 def test_a_scan_given_up_halfway_leaves_no_handle_open(inbox: Path) -> None:
-    if not HANDLES.is_dir():
+    if not (HANDLES.is_absolute() and HANDLES.is_dir()):  # on Windows it would be a folder of the current drive
         pytest.skip("open handles cannot be counted here")
     make(inbox, *(f"sub{number}/a.pdf" for number in range(5)))
     before = len(list(HANDLES.iterdir()))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import threading
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from fakes.driven_clock import DrivenClock
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer as SystemObserver
 
 from agent.folders import emitters, inotify, watching
 from agent.folders.network_mounts import network_file_system
@@ -19,12 +23,10 @@ from agent.model import Observer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 DEADLINE = 15.0
-LINUX_EMITTER = pytest.mark.skipif(
-    emitters.NativeEmitter is not emitters.TreeEmitter, reason="inotify alone leaves folders out, overflows, has limits"
-)
+WALKS_THE_TREE = emitters.NativeEmitter is emitters.TreeEmitter
+LINUX_EMITTER = pytest.mark.skipif(not WALKS_THE_TREE, reason="inotify alone leaves folders out, overflows, has limits")
 
 
 class Hints:
@@ -50,10 +52,10 @@ class Hints:
         with self._changed:
             self.all.clear()
 
-    def wait_until(self, condition: Callable[[], bool]) -> bool:
+    def wait_until(self, condition: Callable[[], bool], *, patience: float = DEADLINE) -> bool:
         """Ask again whenever a hint came, and now and then."""
         with self._changed:
-            for _ in range(int(DEADLINE / 0.02)):
+            for _ in range(int(patience / 0.02)):
                 if condition():
                     return True
                 self._changed.wait(0.02)
@@ -102,6 +104,33 @@ class Bench:
         return self.hints.wait_for(relative_path) and set(self.hints.all) <= {relative_path, None}
 
 
+def system_tells_of_first(root: Path, make_first: Callable[[str], None]) -> bool:
+    """Ask watchdog's own observer whether the making of a file of that name gives an event.
+
+    Windows watches a tree as a whole and on its own; Wine does not see all of it.
+    """
+    seen: set[str] = set()
+    last_seen = threading.Event()
+
+    class Recorder(FileSystemEventHandler):
+        def on_any_event(self, event: FileSystemEvent) -> None:
+            seen.add(Path(os.fsdecode(event.src_path)).name)
+            if "last.probe" in seen:
+                last_seen.set()
+
+    observer = SystemObserver(timeout=0.02)
+    observer.schedule(Recorder(), os.fspath(root), recursive=True)
+    observer.start()
+    try:
+        make_first("first.probe")
+        (root / "last.probe").write_bytes(b"x")
+        assert last_seen.wait(DEADLINE)
+    finally:
+        observer.stop()
+        observer.join(DEADLINE)
+    return "first.probe" in seen
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path / "inbox")
@@ -117,9 +146,12 @@ def test_a_file_written_is_hinted_at(bench: Bench) -> None:
 
 
 def test_a_file_written_in_a_folder_that_was_there_is_hinted_at(bench: Bench) -> None:
-    (bench.root / "sub" / "deep").mkdir(parents=True)
+    deep = bench.root / "sub" / "deep"
+    deep.mkdir(parents=True)
+    if not WALKS_THE_TREE and not system_tells_of_first(bench.root, lambda name: (deep / name).touch()):
+        pytest.skip("folders that were there give no events here")
     bench.watch_natively()
-    (bench.root / "sub" / "deep" / "a.pdf").write_bytes(b"x")
+    (deep / "a.pdf").write_bytes(b"x")
     assert bench.hints.wait_for("sub/deep/a.pdf")
 
 
@@ -174,7 +206,13 @@ def test_a_folder_renamed_within_the_tree_is_hinted_at_by_its_new_name(bench: Be
 
 
 def test_a_folder_moved_out_is_no_longer_listened_to(bench: Bench) -> None:
+    def move_out(name: str) -> None:
+        (bench.root / "probed").mkdir()
+        (bench.root / "probed").rename(bench.root.parent / "probed").joinpath(name).touch()
+
     (bench.root / "sub").mkdir()
+    if not WALKS_THE_TREE and system_tells_of_first(bench.root, move_out):
+        pytest.skip("folders moved out go on giving events here")
     bench.watch_natively()
     (bench.root / "sub").rename(bench.root.parent / "sub")
     assert bench.saw_nothing_but("first.pdf")
@@ -231,6 +269,8 @@ def test_a_root_removed_and_made_again_is_watched_again(bench: Bench) -> None:
     watcher = bench.watch_natively()
     (bench.root / MARKER).unlink()
     bench.root.rmdir()
+    if not bench.hints.wait_until(lambda: not bench.root.exists(), patience=3):
+        pytest.skip("a folder that is watched outlives its removal here")
     assert bench.hints.wait_until(lambda: watcher.check().kind == "polling")
     assert "away" in watcher.check().detail
     bench.make_root()

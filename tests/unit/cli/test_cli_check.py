@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from fakes.office import NOWHERE, Office, Result, run
+
+from agent.app import running_agent
+from agent.sandbox.faults import Fault
+from agent.sandbox.server import SandboxServer
+from agent.sandbox.settings import DEMO_PROJECT_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def running_server() -> Iterator[SandboxServer]:
+    with SandboxServer() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running_server: SandboxServer) -> Iterator[SandboxServer]:
+    yield running_server
+    running_server.sandbox.faults.clear()
+
+
+@pytest.fixture
+def office(tmp_path: Path, server: SandboxServer) -> Office:
+    return Office(tmp_path, url=server.url, project_id=DEMO_PROJECT_ID)
+
+
+def problems(result: Result) -> list[str]:
+    return [line for line in result.out.splitlines() if line.startswith("✗")]
+
+
+def test_all_is_well(office: Office) -> None:
+    result = office.run("check")
+
+    assert result.status == 0, result.out
+    assert problems(result) == []
+    for subject in ("configuration", "state_dir", "inbox", "output", "service", "project"):
+        assert any(line.startswith("✓") and subject in line for line in result.out.splitlines()), subject
+
+
+def test_leaves_nothing_behind(office: Office) -> None:
+    before = sorted(str(path) for path in office.base.rglob("*"))
+
+    office.run("check")
+
+    assert sorted(str(path) for path in office.base.rglob("*")) == before
+
+
+def test_prints_one_document(office: Office) -> None:
+    document = office.run("check", "--json").document
+
+    assert document["ok"] is True
+    assert {finding["level"] for finding in document["findings"]} <= {"good", "warning"}
+
+
+# --- configuration ---------------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_configuration_names_line_and_key(office: Office) -> None:
+    office.config.write_text(office.config.read_text("utf-8").replace("settle:", "settel:"), encoding="utf-8")
+
+    result = office.run("check")
+
+    assert result.status == 2
+    assert "settel" in result.err
+    assert "did you mean `settle`" in result.err
+    assert "config.yaml:" in result.err
+
+
+def test_a_wrong_configuration_is_one_document_too(office: Office) -> None:
+    office.config.write_text(office.config.read_text("utf-8").replace("settle:", "settel:"), encoding="utf-8")
+
+    result = office.run("check", "--json")
+
+    assert result.status == 2
+    (problem,) = result.document["problems"]
+    assert problem["line"] > 0
+    assert "settel" in problem["key"]
+
+
+def test_an_unwise_value_is_a_warning(office: Office, server: SandboxServer) -> None:
+    office.write_config(url=server.url, project_id=DEMO_PROJECT_ID, watch_folders__max_size="0")
+
+    result = office.run("check")
+
+    assert result.status == 0
+    assert any(line.startswith("⚠") and "max_size" in line for line in result.out.splitlines())
+
+
+def test_schema_needs_no_configuration() -> None:
+    result = run("check", "--schema")
+
+    assert result.status == 0
+    assert "watch_folders" in result.document["properties"]
+
+
+def test_schema_only_asks_for_no_folder_variable_or_service(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "service: {url: https://service.example, client_id: '${NOT_SET}', client_secret: '${NOT_SET_EITHER}'}\n"
+        "watch_folders:\n  - {project_id: p, inbox: nowhere}\n",
+        encoding="utf-8",
+    )
+
+    result = run("-c", path, "check", "--schema-only")
+
+    assert result.status == 0, result.err
+    assert "valid, 1 watch folder" in result.out
+
+
+# --- folders ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["inbox", "output"])
+def test_a_root_that_is_not_there_is_a_problem(office: Office, name: str) -> None:
+    (office.base / name).rename(office.base / "away")
+
+    result = office.run("check")
+
+    assert result.status == 1
+    (line,) = problems(result)
+    assert name in line
+    assert "fsagent init" in line
+
+
+def test_a_folder_that_may_not_be_written_to_is_a_problem(office: Office) -> None:
+    office.output.chmod(0o500)
+    may_write = os.access(office.output, os.W_OK)
+    result = office.run("check")
+    office.output.chmod(0o700)
+    if may_write:
+        pytest.skip("this account, or file system, may write everywhere")
+
+    assert result.status == 1
+    assert any("output" in line for line in problems(result))
+
+
+def test_an_error_folder_that_is_a_file_is_a_problem(office: Office) -> None:
+    (office.output / "error").write_text("", encoding="utf-8")
+
+    result = office.run("check")
+
+    assert result.status == 1
+    (line,) = problems(result)
+    assert "export.error" in line
+
+
+def test_a_folder_of_another_agent_is_a_problem(office: Office) -> None:
+    office.keep()
+    (office.inbox / ".fsagent").write_text(f"{'a' * 32}\n", encoding="ascii")
+
+    result = office.run("check")
+
+    assert result.status == 1
+    (line,) = problems(result)
+    assert "another agent" in line
+    assert "fsagent adopt invoices" in line
+
+
+def test_markers_without_a_ledger_are_a_problem(office: Office) -> None:
+    (office.inbox / ".fsagent").write_text(f"{'a' * 32}\n", encoding="ascii")
+
+    (line,) = problems(office.run("check"))
+
+    assert "fsagent adopt --all" in line
+
+
+def test_too_little_space_is_a_problem(office: Office, server: SandboxServer) -> None:
+    office.write_config(url=server.url, project_id=DEMO_PROJECT_ID, min_free="900000TB")
+
+    result = office.run("check")
+
+    assert result.status == 1
+    assert any("output" in line and "min_free" in line for line in problems(result))
+
+
+def test_polling_is_said_where_it_is_asked_for(office: Office, server: SandboxServer) -> None:
+    office.write_config(url=server.url, project_id=DEMO_PROJECT_ID, watch_folders__observer="polling")
+
+    assert "polling every 0.1 s" in office.run("check").out
+
+
+def test_a_state_dir_without_its_parent_is_a_problem(office: Office) -> None:
+    text = office.config.read_text("utf-8").replace("state_dir: state", "state_dir: no/where/state")
+    office.config.write_text(text, encoding="utf-8")
+
+    result = office.run("check")
+
+    assert result.status == 1
+    assert any("state_dir" in line and "parent" in line for line in problems(result))
+
+
+def test_a_damaged_ledger_is_a_problem(office: Office) -> None:
+    office.keep()
+    (office.state / "ledger.sqlite3").write_bytes(b"nonsense")
+
+    result = office.run("check")
+
+    assert result.status == 1
+    assert any("ledger" in line and "damaged" in line for line in problems(result))
+
+
+# --- service ---------------------------------------------------------------------------------------------------------
+
+
+def test_wrong_credentials_are_a_problem(office: Office) -> None:
+    text = office.config.read_text("utf-8").replace("sandbox-secret", "another-secret")
+    office.config.write_text(text, encoding="utf-8")
+
+    result = office.run("check")
+
+    assert result.status == 1
+    (line,) = problems(result)
+    assert "service.client_secret" in line
+    assert "another-secret" not in result.out
+
+
+def test_a_project_the_service_does_not_know_is_a_problem(office: Office, server: SandboxServer) -> None:
+    office.write_config(url=server.url, project_id="nothing")
+
+    result = office.run("check")
+
+    assert result.status == 1
+    (line,) = problems(result)
+    assert "project nothing" in line
+    assert "fsagent projects list" in line
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_service_that_lists_no_projects_is_a_warning(office: Office, server: SandboxServer, status: int) -> None:
+    server.sandbox.faults.add(Fault(status, path="/projects"))
+
+    result = office.run("check")
+
+    assert result.status == 0
+    assert any(line.startswith("⚠ projects") for line in result.out.splitlines())
+
+
+def test_a_service_that_is_away_is_a_problem(office: Office) -> None:
+    office.write_config(url=NOWHERE, project_id=DEMO_PROJECT_ID)
+
+    result = office.run("check")
+
+    assert result.status == 1
+    (line,) = problems(result)
+    assert "cannot reach" in line
+
+
+# --- beside an agent -------------------------------------------------------------------------------------------------
+
+
+def test_works_beside_a_running_agent_and_leaves_no_trace_in_its_ledger(office: Office) -> None:
+    with running_agent(office.settings) as (_, parts):
+        result = office.run("check")
+
+        assert result.status == 0, result.out
+        assert "an agent runs" in result.out
+        assert parts.ledger.find_files() == []
