@@ -99,7 +99,9 @@ def run_command_line(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit status; no error of a user ends in a traceback."""
     _write_what_the_console_can_show()
     try:
-        result: Any = fsagent.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        result: Any = fsagent.main(
+            args=list(arguments) if arguments is not None else None, prog_name="fsagent", standalone_mode=False
+        )
         status = result if isinstance(result, int) else 0
     except click.ClickException as error:
         error.show()
