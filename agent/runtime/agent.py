@@ -81,7 +81,13 @@ class Agent:
         if self.exports and any(folder.output is not None for folder in parts.settings.watch_folders):
             self._export_loop = ExportLoop(parts, wake=self._wake_export)
             self._export_worker = self._add("export", self._export_loop.step)
-        operations = Operations(parts.settings, ledger=parts.ledger, clock=parts.clock, file_away=parts.file_away)
+        operations = Operations(
+            parts.settings,
+            ledger=parts.ledger,
+            clock=parts.clock,
+            file_away=parts.file_away,
+            files_in_hand=parts.files_in_hand,
+        )
         control = Control(parts, operations, rescan=self.rescan, live=self.live_status, changed=self._wake_all)
         control.apply_pauses()
         aftercare.recover_uploads(at_start=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from agent.errors import LockHeld
+from agent.errors import AgentError, LockHeld
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +37,11 @@ class StateLock:
         except Timeout as error:
             raise LockHeld(
                 self._sentence(), hint=f"stop that one first, or look at it: fsagent status ({LOCK_FILE})"
+            ) from error
+        except OSError as error:
+            raise AgentError(
+                f"the lock in {self._state_dir} cannot be taken: {error.strerror or error}",
+                hint="run the agent as the account that owns this folder, or give it the folder",
             ) from error
         holder = {"pid": os.getpid(), "user": _user(), "host": platform.node(), "since": now}
         path = self._state_dir / HOLDER_FILE

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import FileBusy, LaneTrouble, LocalTrouble, UserError
 from agent.folders.roots import adopt_root
-from agent.model import Event, FileState, Reason, RootKind, TaskRecord, TaskState
+from agent.model import Event, FileState, Reason, RootKind, ServiceTaskState, Task, TaskRecord, TaskState
 from agent.rules.naming import for_display
+from agent.runtime.in_hand import InHand
 from agent.runtime.targets import find_target
+from agent.submission.outcomes import accepted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,11 +41,20 @@ PAUSES_NOTE = "pauses"
 class Operations:
     """Carries out what an operator asks for."""
 
-    def __init__(self, settings: Settings, *, ledger: Ledger, clock: Clock, file_away: FileAway) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        ledger: Ledger,
+        clock: Clock,
+        file_away: FileAway,
+        files_in_hand: InHand | None = None,
+    ) -> None:
         self._settings = settings
         self._ledger = ledger
         self._clock = clock
         self._file_away = file_away
+        self._files_in_hand = files_in_hand or InHand()
 
     def carry_out(self, command: str, arguments: Mapping[str, Any]) -> Answer:
         """Carry out one operation by name. Raises UserError, LocalTrouble, FileBusy, LedgerError."""
@@ -135,6 +146,14 @@ class Operations:
                 "ok": False,
                 "message": f"{record.relative_path}: watch folder {record.watch_folder} is not configured",
             }
+        if not self._files_in_hand.take(record.key):
+            return {"ok": False, "message": f"{for_display(record.filed_as)} is being moved just now; try again"}
+        try:
+            return self._back_to_inbox(folder, record)
+        finally:
+            self._files_in_hand.release(record.key)
+
+    def _back_to_inbox(self, folder: WatchFolder, record: FileRecord) -> Answer:
         lay_at = record.filed_as
         planned = record.change(
             state=FileState.REJECTED, filing="inbox", destination=record.relative_path, filed_at=None, detail="retried"
@@ -207,29 +226,10 @@ class Operations:
     def _resolve_submitted(self, record: FileRecord, task_id: str, *, now: float) -> Answer:
         if self._ledger.task(task_id) is not None:
             raise UserError(f"task {task_id} belongs to another file already", hint=f"type: fsagent why {task_id}")
-        changed = record.change(
-            state=FileState.SUBMITTED,
-            state_at=now,
-            task_id=task_id,
-            filing="archive",
-            destination=record.relative_path,
-            detail="the operator named its task",
-        )
-        task = TaskRecord(
-            task_id=task_id,
-            watch_folder=record.watch_folder,
-            project_id=record.project_id,
-            name=record.task_name,
-            state=TaskState.PROCESSING,
-            state_at=now,
-            opened_at=now,
-            file_key=record.key,
-            source_folder=record.relative_path.rpartition("/")[0],
-            seen_at=now,
-            asked_at=now,
-        )
+        task = Task(task_id, record.task_name, record.project_id, ServiceTaskState.UNRECOGNISED)
+        changed, task_record, _ = accepted(record, task, now=now, sha256="")
         event = Event(now, record.watch_folder, "resolved", f"submitted as {task_id}", record.key, task_id)
-        self._ledger.commit(changed, task, event)
+        self._ledger.commit(replace(changed, detail="the operator named its task"), task_record, event)
         return {"ok": True, "message": f"{for_display(record.relative_path)} is task {task_id}"}
 
     def _held(self, identifier: str, here: str) -> FileRecord:

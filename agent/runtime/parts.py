@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from agent.runtime.in_hand import InHand
+
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
     from agent.export.exporting import Exporting
@@ -19,37 +21,6 @@ if TYPE_CHECKING:
     from agent.submission.purge import Purge
     from agent.submission.submit import Submit
     from agent.submission.unknown import Unknown
-
-
-class InHand:
-    """Keys of rows a worker of this process holds; what is not in hand and looks busy was left by a crash."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._keys: set[str] = set()
-
-    def take(self, key: str) -> bool:
-        """Take a key; return False where somebody has it."""
-        with self._lock:
-            if key in self._keys:
-                return False
-            self._keys.add(key)
-            return True
-
-    def release(self, key: str) -> None:
-        """Give a key back."""
-        with self._lock:
-            self._keys.discard(key)
-
-    def __contains__(self, key: str) -> bool:
-        """Return whether somebody has the key."""
-        with self._lock:
-            return key in self._keys
-
-    def __len__(self) -> int:
-        """Return how many are in hand."""
-        with self._lock:
-            return len(self._keys)
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,8 @@ class Sending:
             service.succeeded()
             self._refused(lane, name)
         elif record.task_id:
-            self._streaks[name] = RefusalStreak()
+            with self._lock:
+                self._streaks[name] = RefusalStreak()
             service.succeeded()
             lane.succeeded()
             self._nudge()
@@ -133,7 +134,9 @@ class Sending:
             lane.leave()
 
     def _refused(self, lane: Lane, name: str) -> None:
-        streak = self._streaks[name] = self._streaks.get(name, RefusalStreak()).refused()
+        with self._lock:
+            # Counted one by one: an older count written last would open the lane again.
+            streak = self._streaks[name] = self._streaks.get(name, RefusalStreak()).refused()
         if streak.stops:
             trouble = refuses_all()
             trouble.retry_after = self._parts.settings.retry.max
