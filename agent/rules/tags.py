@@ -67,9 +67,14 @@ def further_tags(*, file_path: str | None, created_at: float, custom: Mapping[st
     return {**tags, **custom, "fsagent_key": key}
 
 
+def as_told(text: str) -> str:
+    """Return text as the service is told it: what was no UTF-8 in a file name (a lone surrogate) becomes U+FFFD."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
 def _encoded(text: str) -> str:
     """Return a name or value such that it contains nothing that separates tags or cannot stand in a header."""
-    return _ENCODED.sub(_percent, _SURROGATE.sub("\ufffd", text))
+    return _ENCODED.sub(_percent, as_told(text))
 
 
 def _percent(match: re.Match[str]) -> str:

@@ -20,6 +20,7 @@ from agent.model import Event, FileRecord, FileState, Irregular, RootKind
 from agent.rules.filters import FilterVerdict, ready_file_for
 from agent.rules.naming import fill_placeholders, for_display
 from agent.rules.settling import Observation, Verdict
+from agent.rules.tags import as_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -224,7 +225,8 @@ class Detect:
             ready=is_ready,
             detail=detail or (row.detail if state is FileState.STALLED else ""),
             project_id=self._folder.project_id,
-            task_name=fill_placeholders(self._folder.task_name, row.relative_path, self._folder.name),
+            # As the service will show it: names that differ only here could both claim one lost answer.
+            task_name=as_told(fill_placeholders(self._folder.task_name, row.relative_path, self._folder.name)),
         )
         changes: list[FileRecord | Event] = [replace(changed, version=version)]
         if state is FileState.STALLED and row.state is not FileState.STALLED:

@@ -24,7 +24,7 @@ from agent.errors import (
     StaleRecord,
 )
 from agent.folders.reading import open_source
-from agent.model import Event, FileState, Upload
+from agent.model import Event, FileState, TaskState, Upload
 from agent.rules.naming import base_name, fill_placeholders, for_display, relative_parent
 from agent.rules.settling import Observation, Verdict
 from agent.rules.tags import further_tags
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BLOCK = 256 * 1024
+UNACCEPTED = frozenset({TaskState.FAILED, TaskState.SUPERSEDED, TaskState.ENDED_UNKNOWN})
 LEDGER_RETRY = 2.0
 """Seconds between attempts to record an answer while the ledger cannot be written."""
 
@@ -60,9 +61,10 @@ class HashingReader:
         """Return the next block."""
         position = self._file.tell()
         block = self._file.read(size)
-        if position == self._hashed_to:  # a replay after a renewed token reads again what is hashed already
-            self._hash.update(block)
-            self._hashed_to += len(block)
+        known = self._hashed_to - position  # a replay after a renewed token reads again what is hashed already
+        if 0 <= known < len(block):
+            self._hash.update(memoryview(block)[known:])
+            self._hashed_to += len(block) - known
         return block
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -210,7 +212,7 @@ class Submit:
         for other in self._ledger.find_files(watch_folder=folder.name, sha256=digest):
             if other.key == record.key:
                 continue
-            if other.task_id:
+            if other.task_id and not self._has_failed(other.task_id):
                 changed = record.change(
                     state=FileState.DUPLICATE,
                     ready=False,
@@ -231,6 +233,11 @@ class Submit:
                 self._ledger.commit(changed)
                 return changed
         return None
+
+    def _has_failed(self, task_id: str) -> bool:
+        """Return whether a task ended such that its content, dropped again, is a retry and no duplicate."""
+        task = self._ledger.task(task_id)
+        return task is not None and task.state in UNACCEPTED
 
     def put_back(self, record: FileRecord, detail: str) -> FileRecord:
         """Make the record ready again: nothing of it was accepted."""

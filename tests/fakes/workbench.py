@@ -61,7 +61,7 @@ SETTLED = 3.0
 
 def pdf(text: str = "a document") -> bytes:
     """Return a PDF that is whole by its structure."""
-    return b"%PDF-1.4\n" + text.encode() + b"\n%%EOF\n"
+    return b"%PDF-1.4\n" + text.encode("utf-8", "surrogateescape") + b"\n%%EOF\n"
 
 
 def watch_folder(

@@ -249,11 +249,12 @@ def test_a_task_that_fails_at_the_service(sweep: Sweep) -> None:
     def prepare(bench: Workbench) -> None:
         bench.drop(A)
         bench.service.processing_time = 1e6
-        bench.world = lambda: [
-            bench.service.end(task.id, ServiceTaskState.FAILED, message="unreadable")
-            for task in bench.service.tasks()
-            if task.state is ServiceTaskState.QUEUED
-        ]
+        bench.world = lambda: fail_queued(bench)
+
+    def fail_queued(bench: Workbench) -> None:
+        for task in bench.service.tasks():
+            if task.state is ServiceTaskState.QUEUED:
+                bench.service.end(task.id, ServiceTaskState.FAILED, message="unreadable")
 
     def check(bench: Workbench) -> None:
         assert bench.task().state is TaskState.FAILED
