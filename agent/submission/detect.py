@@ -11,8 +11,8 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.errors import StaleRecord
-from agent.folders import system
+from agent.errors import FileBusy, LocalTrouble, StaleRecord
+from agent.folders import filing, system
 from agent.folders.roots import require_ours
 from agent.folders.scanning import scan
 from agent.folders.trouble import local_trouble
@@ -147,7 +147,8 @@ class Detect:
                 known = sent.get(sighting.signature.identity)
                 if known is not None and known.signature == sighting.signature:
                     # Renamed after it was sent: the same file, never a second task (faults.md 6).
-                    changes.append(known.change(relative_path=sighting.relative_path))
+                    if not self._lies_there(known):
+                        changes.append(known.change(relative_path=sighting.relative_path))
                     continue
                 row = next((row for row in rows.get(sighting.relative_path, ()) if row.state in UNSENT), None)
                 if row is None:
@@ -175,6 +176,11 @@ class Detect:
         if not identities:
             return {}
         return dict(self._ledger.find_sent(self._folder.name, identities))
+
+    def _lies_there(self, record: FileRecord) -> bool:
+        """Return whether a file still has the name the ledger knows: then another name is a second one (hard link)."""
+        sighting = system.sight(self._inbox.root, record.relative_path)
+        return sighting is not None and sighting.signature == record.signature
 
     def _first_seen(self, sighting: Sighting) -> tuple[FileRecord, Event]:
         now = self._clock.now()
@@ -326,9 +332,20 @@ class Detect:
         record = self._ledger.file(key)
         return record is not None and record.signature != sighting.signature
 
+    def _was_filed(self, record: FileRecord) -> bool:
+        """Return whether a file that was sent lies in archive/ already: a crash kept the ledger from knowing."""
+        archive = self._folder.archive
+        if not record.destination or archive is None:
+            return False
+        try:
+            return bool(filing.find_filed(archive, record.destination, record.signature, record.sha256))
+        except (FileBusy, LocalTrouble) as error:
+            logger.debug("%s: %s: %s", self._folder.name, for_display(record.relative_path), error.message)
+            return True
+
     def _gone(self, key: str) -> None:
         record = self._ledger.file(key)
-        if record is None or record.state not in MAY_GO_MISSING:
+        if record is None or record.state not in MAY_GO_MISSING or self._was_filed(record):
             return
         now = self._clock.now()
         when = "before it could be filed" if record.state is FileState.SUBMITTED else "before it was sent"
