@@ -87,9 +87,8 @@ class Sending:
 
     def _work(self, inbox: Inbox, record: FileRecord, service: Lane) -> None:
         lane = self._parts.lanes.submission(inbox.folder.name)
-        streak = self._streaks.get(inbox.folder.name, RefusalStreak())
         try:
-            record = self._parts.submit.work(inbox, record, refusals_stop=streak.stops)
+            record = self._parts.submit.work(inbox, record, stays=lambda: self._count_refusal(inbox.folder.name))
             self._judge(record, lane, service, inbox.folder.name)
             if record.filing and record.filed_at is None:
                 self._parts.file_away.carry_out(inbox.folder, record)
@@ -133,10 +132,16 @@ class Sending:
             service.leave()
             lane.leave()
 
+    def _count_refusal(self, name: str) -> bool:
+        """Count one more refused file and return whether it stays: ten in a row went to error/ before it."""
+        with self._lock:
+            before = self._streaks.get(name, RefusalStreak())
+            self._streaks[name] = before.refused()
+        return before.stops
+
     def _refused(self, lane: Lane, name: str) -> None:
         with self._lock:
-            # Counted one by one: an older count written last would open the lane again.
-            streak = self._streaks[name] = self._streaks.get(name, RefusalStreak()).refused()
+            streak = self._streaks[name]
         if streak.stops:
             trouble = refuses_all()
             trouble.retry_after = self._parts.settings.retry.max

@@ -205,12 +205,12 @@ class FileAway:
     def _not_there(self, folder: WatchFolder, record: FileRecord) -> FileRecord:
         """Decide about a file that somebody took away or replaced: nothing is moved, its task goes on.
 
-        Raises FileBusy for one in the inbox: perhaps it was renamed there, which the scan will see, or its share is
-        away for a moment; only what two scans do not find is gone.
+        Raises FileBusy for one that was sent: perhaps it was renamed, which the scan will see, or its share is away
+        for a moment; only what two scans do not find is gone.
         """
         if folder.inbox is not None:
             require_ours(folder.inbox, kind=RootKind.INBOX, ledger_id=self._ledger.ledger_id)
-        if not record.filed_in:
+        if record.state is FileState.SUBMITTED:
             raise FileBusy("it was moved, deleted or replaced by somebody else before it could be filed")
         now = self._clock.now()
         detail = "it was moved, deleted or replaced by somebody else before it could be filed"

@@ -103,8 +103,10 @@ class Follow:
         if task.state is ServiceTaskState.COMPLETED and not exports(record.watch_folder):
             self._finish(record, TaskState.EXPORTED, task.state.value, "completed at the service")
             return True
-        if task.state is ServiceTaskState.COMPLETED and not record.staged:
-            self._finish(record, TaskState.EXPORTED, task.state.value, "completed by another client of the service")
+        if task.state is ServiceTaskState.COMPLETED and record.state is not TaskState.EXPORTING:
+            # Published and nobody at it: the answer to our own completion got lost.
+            detail = "" if record.published else "completed by another client of the service"
+            self._finish(record, TaskState.EXPORTED, task.state.value, detail)
             return True
         return False
 
@@ -112,6 +114,9 @@ class Follow:
         now = self._clock.now()
         if now - record.opened_at < UNKNOWN_AFTER:
             self._ledger.commit(record.change(asked_at=now))
+            return
+        if record.published:
+            self._finish(record, TaskState.EXPORTED, ServiceTaskState.COMPLETED.value, "")
             return
         detail = "the service no longer knows the task; how it ended is not known"
         self._finish(record, TaskState.ENDED_UNKNOWN, "", detail)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from agent.errors import LocalTrouble
+from agent.errors import FileBusy, LocalTrouble
 from agent.folders import filing
 from agent.model import Event, FileState, TaskState
 from agent.rules.naming import for_display
@@ -92,11 +92,13 @@ class Purge:
             gone = filing.remove_filed(
                 root, record.filed_as, identity=record.filed_identity, size=record.signature.size
             )
+            if not gone and filing.find_filed(root, record.filed_as, record.lying_signature, ""):
+                return 0  # it is ours, and somebody holds it open: another time
             if gone and folder.ready_file is not None:
                 ready_files.remove_with(folder.ready_file, root, record.filed_as)
             if gone and record.filed_in == "error":
                 filing.remove_note(root, record.filed_as)
-        except LocalTrouble as trouble:
+        except (FileBusy, LocalTrouble) as trouble:
             logger.warning("%s: %s is not removed: %s", folder.name, for_display(record.filed_as), trouble.message)
             return 0
         now = self._clock.now()

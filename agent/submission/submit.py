@@ -96,18 +96,19 @@ class Submit:
         self._comparing = threading.Lock()
         """Held from looking for the same content until the ledger has it: two twins never pass at once."""
 
-    def work(self, inbox: Inbox, record: FileRecord, *, refusals_stop: bool) -> FileRecord:
+    def work(self, inbox: Inbox, record: FileRecord, *, stays: Callable[[], bool]) -> FileRecord:
         """Take one claimed record as far as it goes now and return it as the ledger has it.
 
-        `refusals_stop`: the service refuses everything, a refused file stays (design.md §3, the table).
+        `stays` is asked once the service refused the file: whether it refuses everything, so that the file stays
+        (design.md §3, the table).
         Raises LaneTrouble and LedgerUnavailable with the record put back where that could be done, FileRefused
-        (after the record was put back) where `refusals_stop` kept it.
+        (after the record was put back) where it stays.
         """
         try:
             with open_source(inbox.root, record.relative_path) as opened:
                 if opened.sighting.signature != record.signature:
                     return self._look_again(record, "it changed since it was looked at")
-                return self._check_and_send(inbox, record, opened, refusals_stop=refusals_stop)
+                return self._check_and_send(inbox, record, opened, stays=stays)
         except NotRegular as irregular:
             return self._record(record.change(state=FileState.IGNORED, look_at=None), "ignored", irregular.message)
         except FileBusy as busy:
@@ -119,7 +120,7 @@ class Submit:
             raise
 
     def _check_and_send(
-        self, inbox: Inbox, record: FileRecord, opened: OpenedSource, *, refusals_stop: bool
+        self, inbox: Inbox, record: FileRecord, opened: OpenedSource, *, stays: Callable[[], bool]
     ) -> FileRecord:
         folder = inbox.folder
         try:
@@ -146,7 +147,7 @@ class Submit:
             with self._connections:
                 return self._send(inbox, record, opened, checked)
         except FileRefused as refused:
-            if refusals_stop:
+            if stays():
                 self.put_back(record, refused.message)
                 raise
             record = self._ledger.file(record.key) or record

@@ -124,7 +124,7 @@ def test_where_everything_is_refused_a_file_stays_in_the_inbox(bench: Workbench)
     assert claimed is not None
     bench.service.script("submit", REFUSED)
     with pytest.raises(FileRefused):
-        bench.parts.submit.work(bench.inboxes[0], claimed, refusals_stop=True)
+        bench.parts.submit.work(bench.inboxes[0], claimed, stays=lambda: True)
     assert bench.file("a.pdf").state is FileState.WAITING
     assert bench.names("inbox") == ["a.pdf"]
 
@@ -155,7 +155,7 @@ def test_a_ledger_that_cannot_be_written_means_no_post(bench: Workbench) -> None
     assert claimed is not None
     bench.ledger.trouble = LedgerUnavailable("disk full")
     with pytest.raises(LedgerUnavailable):
-        bench.parts.submit.work(bench.inboxes[0], claimed, refusals_stop=False)
+        bench.parts.submit.work(bench.inboxes[0], claimed, stays=lambda: False)
     assert not bench.service.named("submit")
 
 
