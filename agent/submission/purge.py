@@ -67,14 +67,16 @@ class Purge:
                 in_inbox=False,
                 filed_from=filed_from,
                 filed_before=before,
-                limit=PAGE,
+                limit=PAGE + len(seen),
             )
             new = [record for record in page if record.key not in seen]
             if not new:
                 return
             yield from new
-            filed_from = page[-1].filed_at
-            seen = {record.key for record in page}
+            last = page[-1].filed_at
+            # Filed at the very same time: more of them than a page holds keep nothing from being looked at.
+            seen = {record.key for record in page} | (seen if last == filed_from else set())
+            filed_from = last
 
     def _may_go(self, record: FileRecord, *, only_exported: bool) -> bool:
         if not record.task_id:

@@ -226,6 +226,13 @@ class Workbench:
                 return taken
         return most
 
+    def submit_one(self, *, stays: bool = False) -> FileRecord:
+        """Settle what is there and take the oldest file through the stage alone: its filing is planned, not done."""
+        self.settle()
+        claimed = self.parts.ledger.claim(self.folder.name, claimed_by="a test", now=self.clock.now())
+        assert claimed is not None
+        return self.parts.submit.work(self.inboxes[0], claimed, stays=lambda: stays)
+
     def submit(self) -> None:
         """Settle what is there and send it."""
         self.settle()

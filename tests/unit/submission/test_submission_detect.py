@@ -118,7 +118,7 @@ def test_a_file_claimed_while_it_was_looked_at_keeps_none_of_the_others(bench: W
     bench.drop("b.pdf")
     detect.scan()
     commit = bench.ledger.commit
-    raced = []
+    raced: list[bool] = []
 
     def committed(*changes: object) -> None:
         if not raced:
