@@ -17,11 +17,10 @@ import unicodedata
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import agent
 from agent.config.loading import load
-from agent.model import FileRecord, TaskRecord
 from agent.runtime.control import STATUS_NOTE
 from agent.runtime.looking import reading_ledger
 from agent.sandbox.samples import DELIVERY_NOTE, LETTER, read_sample
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
+    from agent.model import FileRecord, TaskRecord
     from agent.sandbox.server import SandboxServer
 
 REPOSITORY = Path(agent.__file__).parents[1]
@@ -43,7 +43,9 @@ QUICK_SANDBOX = {"queue_delay": 0.02, "processing_delay": 0.03, "finish_delay": 
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], *, seconds: float = PATIENCE, what: object = "") -> T:
+def wait_until(
+    condition: Callable[[], T | Literal[False] | None], *, seconds: float = PATIENCE, what: object = ""
+) -> T:
     """Return the first true value of a condition; fail with `what` (asked again, where it can be called)."""
     never = threading.Event()
     end = time.monotonic() + seconds
@@ -78,9 +80,12 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def is_marker(path: Path) -> bool:
-    """Tell whether a file is a root's marker."""
-    return path.name == ".fsagent"
+MARKER = ".fsagent"
+
+
+def is_marked(root: Path) -> bool:
+    """Tell whether a root carries its marker."""
+    return (root / MARKER).exists()
 
 
 def tree(root: Path) -> dict[str, Path]:
@@ -89,7 +94,7 @@ def tree(root: Path) -> dict[str, Path]:
     for folder, _, names in os.walk(root):
         for name in names:
             path = Path(folder, name)
-            if not is_marker(path):
+            if name != MARKER:
                 found[path.relative_to(root).as_posix()] = path
     return found
 
@@ -174,7 +179,8 @@ class SandboxProcess:
 
     def __init__(self, folder: Path) -> None:
         self._process = Process("sandbox", "--port", "0", "--delay", "60ms", "--control", log=folder / "sandbox.log")
-        answers = wait_until(lambda: "project_id" in self._process.output and self._process.output)
+        wait_until(lambda: "project_id" in self._process.output)
+        answers = self._process.output
         self.url = next(line.removeprefix("url: ") for line in answers.splitlines() if line.startswith("url: "))
 
     def describe(self) -> list[dict[str, Any]]:
@@ -201,6 +207,7 @@ class Site:
         self.config = root / "config.yaml"
         self.describe = describe
         self._runs = 0
+        self._running: list[Process] = []
         for folder in (self.inbox, self.output):
             folder.mkdir(parents=True)
         self.settings: dict[str, Any] = {
@@ -263,7 +270,9 @@ class Site:
     def run(self, *arguments: str) -> Process:
         """Start `fsagent run`; a context manager that leaves nothing running."""
         self._runs += 1
-        return Process("-c", str(self.config), "run", *arguments, log=self.root / f"run-{self._runs}.log")
+        process = Process("-c", str(self.config), "run", *arguments, log=self.root / f"run-{self._runs}.log")
+        self._running = [process]
+        return process
 
     def run_once(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `fsagent run --once` to its end."""
@@ -336,16 +345,43 @@ class Site:
         with self._ledger() as ledger:
             return list(ledger.check())
 
-    def lanes(self) -> dict[str, dict[str, Any]]:
-        """Return the lanes that wait, by name, as the running agent notes them."""
+    def _status(self) -> Mapping[str, Any]:
+        """Return what the running agent notes about itself."""
         with self._ledger() as ledger:
-            note = (ledger.note(STATUS_NOTE) or {}) if ledger is not None else {}
-        return {lane["lane"]: lane for lane in note.get("lanes", [])}
+            return (ledger.note(STATUS_NOTE) or {}) if ledger is not None else {}
+
+    def status(self) -> dict[str, Any]:
+        """Return what `fsagent status --json` says."""
+        done = self.command("status", "--json")
+        assert done.returncode == 0, done.stderr
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
+
+    def lanes(self) -> dict[str, dict[str, Any]]:
+        """Return the lanes that wait, by name."""
+        return {lane["lane"]: lane for lane in self._status().get("lanes", [])}
+
+    def wait_scanned(self) -> None:
+        """Wait until the running agent knows its roots and has seen what lies in the inbox."""
+        self._wait(lambda: self._status().get("inboxes", {}).get("scans", {}).get("scans"), what=self._status)
+        self._wait(lambda: is_marked(self.output), what=self._status)
+
+    def _wait(
+        self, condition: Callable[[], T | Literal[False] | None], *, seconds: float = PATIENCE, what: object
+    ) -> T:
+        """Wait for what a running agent does; its end is the end of waiting."""
+
+        def watched() -> T | Literal[False] | None:
+            for process in self._running:
+                assert process.process.poll() is None, f"the agent ended: {process.log}"
+            return condition()
+
+        return wait_until(watched, seconds=seconds, what=what)
 
     def waits_for(self, lane: str, reason: str) -> dict[str, Any]:
         """Return a lane's state once it waits for that reason."""
-        return wait_until(
-            lambda: (found := self.lanes().get(lane)) and found["reason"] == reason and found,
+        return self._wait(
+            lambda: found if (found := self.lanes().get(lane)) and found["reason"] == reason else None,
             what=lambda: f"{lane}: {reason}, but {self.lanes()}",
         )
 
@@ -362,13 +398,13 @@ class Site:
 
     def wait_done(self, *, tasks: int, seconds: float = PATIENCE) -> None:
         """Wait until that many tasks exist and all of them ended, here and at the service."""
-        wait_until(
+        self._wait(
             lambda: len(self.describe()) >= tasks and len(self.task_records()) >= tasks and self.is_done(),
             seconds=seconds,
-            what=lambda: [
-                (record.relative_path, record.state.value, record.filing, record.detail) for record in self.records()
-            ]
-            + [(record.name, record.state.value, record.detail) for record in self.task_records()],
+            what=lambda: (
+                [(record.relative_path, record.state.value, record.filing, record.detail) for record in self.records()]
+                + [(record.name, record.state.value, record.detail) for record in self.task_records()]
+            ),
         )
 
     # --- the whole state --------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def test_killed_at_random_moments_everything_is_done_once(tmp_path: Path, slower
     site = Site.of(tmp_path / "site", slower_sandbox)
     # Every request answers late, so that kills find uploads, filings and exports on their way.
     site.configure(settle="10ms", retry={"unknown_wait": "500ms"})
-    chance = random.Random()  # noqa: S311 -- moments, no secrets
+    chance = random.Random()
     pause = threading.Event()
     dropped = {}
     for kill in range(KILLS):
@@ -44,7 +44,7 @@ def test_killed_at_random_moments_everything_is_done_once(tmp_path: Path, slower
             name = f"folder {kill}/{number}.{'pdf' if number % 2 else 'tif'}"
             dropped[name] = site.drop(name)
         with site.run() as running:
-            wait_until(lambda: "fsagent runs" in running.log)  # noqa: B023 -- asked at once
+            wait_until(lambda: "fsagent runs" in running.log)
             pause.wait(chance.uniform(0.0, 0.5))
             running.kill()
     with site.run() as running:

@@ -6,12 +6,15 @@ import os
 import socket
 import threading
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from sites import Site, document_for, pdf, sha256, tiff, tree, wait_until
 
 from agent.sandbox.samples import BROKEN, DELIVERY_NOTE, INVOICE, read_sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.system
 

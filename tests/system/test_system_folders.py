@@ -37,7 +37,7 @@ def test_an_inbox_renamed_away_pauses_its_lane_and_heals_when_it_is_back(site: S
 
 def test_an_inbox_removed_and_made_anew_waits_for_adoption(site: Site) -> None:
     with site.run() as running:
-        wait_until((site.inbox / ".fsagent").exists)
+        site.wait_scanned()
         site.inbox.rename(site.root / "old")  # kept, so that the new folder cannot get the same file id
         site.inbox.mkdir()
         content = site.drop("one.pdf")
@@ -55,7 +55,7 @@ def test_an_inbox_removed_and_made_anew_waits_for_adoption(site: Site) -> None:
 
 def test_an_output_renamed_away_holds_the_exports_and_heals_when_it_is_back(site: Site) -> None:
     with site.run() as running:
-        wait_until((site.output / ".fsagent").exists)
+        site.wait_scanned()
         site.output.rename(site.root / "away")
         site.waits_for("scans/export", "output_missing")
         content = site.drop("one.pdf")
@@ -76,7 +76,7 @@ def test_a_healthy_watch_folder_goes_on_beside_one_whose_inbox_is_away(site: Sit
     site.settings["watch_folders"].append(Site.watch_folder("other", inbox="other in", output="other out"))
     site.configure()
     with site.run() as running:
-        wait_until((site.inbox / ".fsagent").exists)
+        site.wait_scanned()
         site.inbox.rename(site.root / "away")
         site.waits_for("scans/submission", "inbox_missing")
         (site.root / "other in" / "one.pdf").write_bytes(pdf("one"))

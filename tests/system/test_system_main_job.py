@@ -70,12 +70,12 @@ class Reader(threading.Thread):
         while not self._end.is_set():
             for folder, _, names in os.walk(self._output):
                 for name in names:
-                    if name.endswith(".csv") and (folder, name) not in self.seen:
+                    if name.endswith(".csv") and os.path.join(folder, name) not in self.seen:  # noqa: PTH118 -- a key
                         self._look_for_document(folder, name)
             self._end.wait(0.001)
 
     def _look_for_document(self, folder: str, name: str) -> None:
-        self.seen.add(os.path.join(folder, name))  # noqa: PTH118 -- only a key
+        self.seen.add(os.path.join(folder, name))  # noqa: PTH118 -- a key
         stem = name.removesuffix(".csv")[:150]  # longer ones are shortened, each to its own end
         visible = os.listdir(folder)  # noqa: PTH208 -- names are all that is asked for
         if not any(other.startswith(stem) and other.lower().endswith((".pdf", ".tif", ".tiff")) for other in visible):

@@ -44,7 +44,7 @@ def test_of_two_agents_on_one_inbox_the_second_leaves_it_alone_and_says_why(
     assert rival.run_once().returncode == 0  # a ledger of its own
     rival.configure(inbox=str(site.inbox), output=str(rival.output))
     with site.run() as first:
-        wait_until((site.inbox / ".fsagent").exists)
+        site.wait_scanned()
         with rival.run() as second:
             lane = rival.waits_for("scans/submission", "owned_by_other_agent")
             dropped = {"one.pdf": site.drop("one.pdf"), "sub/two.tif": site.drop("sub/two.tif")}
@@ -69,7 +69,7 @@ def test_a_new_agent_does_not_begin_on_the_inbox_of_another_and_says_why(
     rival = Site.of(tmp_path / "rival", sandbox)
     rival.configure(inbox=str(site.inbox), output=str(rival.output))
     with site.run() as first:
-        wait_until((site.inbox / ".fsagent").exists)
+        site.wait_scanned()
         refused = rival.command("run")
         dropped = {"one.pdf": site.drop("one.pdf")}
         site.wait_done(tasks=1)

@@ -91,10 +91,8 @@ def test_after_500_each_file_is_one_task_whether_it_had_arrived_or_not(
     ("status", "headers", "reason"),
     [
         (429, {"Retry-After": "1"}, "rate_limited"),
-        (503, {"Retry-After": "1"}, "service_unavailable"),
         (503, {}, "service_unavailable"),
         (403, {}, "setup_refused"),
-        (404, {}, "setup_refused"),
         (307, {"Location": "http://127.0.0.1:9/"}, "service_unavailable"),
     ],
 )
