@@ -74,7 +74,6 @@ def build_parts(settings: Settings, *, ledger: Ledger, service: Service, clock: 
             clock=clock,
             writing=writing,
             settings=settings.service,
-            min_free=settings.min_free,
             entropy=entropy,
             task_failed=task_failed,
         ),

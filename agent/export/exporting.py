@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LEASE_LOST = "the lease was lost; the files are in place"
 MESSAGE_LIMIT = 500
 """Characters of a failure's message told to the service."""
 
@@ -51,7 +52,6 @@ class Exporting:
         clock: Clock,
         writing: Writing,
         settings: ServiceSettings,
-        min_free: int,
         entropy: Callable[[], int],
         task_failed: Callable[[TaskRecord, str], None],
     ) -> None:
@@ -60,7 +60,6 @@ class Exporting:
         self._clock = clock
         self._writing = writing
         self._settings = settings
-        self._min_free = min_free
         self._entropy = entropy
         self._task_failed = task_failed
         """Records that we failed a task, with what follows for its source."""
@@ -75,30 +74,56 @@ class Exporting:
             return
         self._check_space(folder)
         started = self._clock.monotonic()
-        now = self._clock.now()
-        record = record.change(
-            state=TaskState.EXPORTING, state_at=now, started_at=now, service_state=task.state.value, seen_at=now
-        )
-        self._ledger.commit(record, Event(now, folder.name, "exporting", "", record.file_key, record.task_id))
+        begun = self._begin(folder, record, task)
         try:
             specification = self._service.start_export(task)
         except TaskMoved as moved:
             logger.debug("%s: task %s: somebody else was faster: %s", folder.name, task.id, moved.message)
-            self._back(record, "")
-            return
+            if record.state is TaskState.EXPORTED:
+                # Listed before its completion was: nothing has changed.
+                self._ledger.commit(replace(record, version=begun.version + 1))
+            else:
+                self._back(begun, "")
         except TaskFatal as fatal:
-            self._fail(folder, record, fatal)
-            return
+            self._fail(folder, begun, fatal)
+        else:
+            self._carry_out(folder, begun, specification.files, started=started)
+
+    def _begin(self, folder: WatchFolder, record: TaskRecord, task: Task) -> TaskRecord:
+        """Record that the lease is taken, before it is: after a crash perhaps we hold it."""
+        now = self._clock.now()
+        begun = record.change(
+            state=TaskState.EXPORTING,
+            state_at=now,
+            started_at=now,
+            ended_at=None,
+            service_state=task.state.value,
+            seen_at=now,
+        )
+        self._ledger.commit(begun, Event(now, folder.name, "exporting", "", record.file_key, record.task_id))
+        return begun
+
+    def _carry_out(
+        self, folder: WatchFolder, record: TaskRecord, files: tuple[ExportFile, ...], *, started: float
+    ) -> None:
+        """Write and complete what was started, or give it back."""
         try:
             if not record.published:
-                record = self._write(folder, record, specification.files, started=started)
+                record = self._write(folder, record, files, started=started)
+            if self._clock.monotonic() - started >= self._settings.lease:
+                # Somebody else may hold it by now, and his lease is not ours to complete.
+                self._back(record, LEASE_LOST)
+                return
             self._complete(folder, record)
         except TaskFatal as fatal:
             self._fail(folder, self._current(record), fatal)
         except TaskTransient as transient:
             self._try_later(folder, self._current(record), transient)
         except (LocalTrouble, ServiceTrouble, LedgerUnavailable, Stopping) as trouble:
-            self._give_back(self._current(record), trouble.message)
+            current = self._current(record)
+            if not current.published:
+                self._give_back(current, trouble.message)
+            # Else nobody knows whether it was completed: recovery reads the task.
             raise
 
     def _write(
@@ -115,9 +140,10 @@ class Exporting:
 
     def _check_space(self, folder: WatchFolder) -> None:
         assert folder.output is not None
-        if system.free_space(folder.output) < self._min_free:
+        needed = self._writing.space_needed(folder)
+        if system.free_space(folder.output) < needed:
             raise LocalTrouble(
-                f"less than min_free is left where {folder.output} lies",
+                f"less than {needed} bytes are free where {folder.output} lies",
                 reason=LaneReason.DISK_FULL,
                 hint="make room; the export goes on by itself",
             )
@@ -130,7 +156,7 @@ class Exporting:
         except TaskMoved as moved:
             if not moved.gone and not self._is_complete(record.task_id):
                 # The lease was lost: the files stay, the next round takes a new lease only to complete it.
-                self._back(record, "the lease was lost; the files are in place")
+                self._back(record, LEASE_LOST)
                 return
         now = self._clock.now()
         changed = record.change(
@@ -179,7 +205,7 @@ class Exporting:
             self._fail(folder, replace(record, attempts=attempts), TaskFatal(transient.message))
             return
         logger.warning("%s: task %s: attempt %d: %s", folder.name, record.task_id, attempts, transient.message)
-        self._cancel(record)
+        trouble = self._cancel_if_possible(record)
         now = self._clock.now()
         changed = record.change(
             state=TaskState.PROCESSING,
@@ -193,6 +219,16 @@ class Exporting:
         name = "held" if exhausted else "export put off"
         event = Event(now, folder.name, name, transient.message, record.file_key, record.task_id)
         self._ledger.commit(changed, event)
+        if trouble is not None:
+            raise trouble
+
+    def _cancel_if_possible(self, record: TaskRecord) -> ServiceTrouble | None:
+        """Cancel the lease; return why that cannot be now: it ends by itself then, and the attempt counts."""
+        try:
+            self._cancel(record)
+        except ServiceTrouble as trouble:
+            return trouble
+        return None
 
     def _give_back(self, record: TaskRecord, detail: str) -> None:
         """Cancel the lease where the service can be reached; else it ends by itself or recovery cancels it."""

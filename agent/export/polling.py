@@ -40,7 +40,7 @@ class Polling:
             if known is None and self._may_be_a_lost_answer(task):
                 continue
             record = known or self._adopt(folder, task)
-            if self._is_due(record):
+            if self._is_due(folder, record):
                 found.append((folder, record, task))
         return found
 
@@ -74,9 +74,11 @@ class Polling:
         self._ledger.commit(record)
         return record
 
-    def _is_due(self, record: TaskRecord) -> bool:
-        if record.held or record.state is TaskState.EXPORTING:
+    def _is_due(self, folder: WatchFolder, record: TaskRecord) -> bool:
+        if record.held or record.state in {TaskState.EXPORTING, TaskState.ENDED_UNKNOWN}:
             return False
-        if record.state is TaskState.ENDED_UNKNOWN:
-            return False
-        return record.retry_at is None or self._clock.now() >= record.retry_at
+        if record.retry_at is None:
+            return True
+        left = record.retry_at - self._clock.now()
+        # Longer than was ever waited for: the clock was set back since.
+        return left <= 0 or left > folder.export.retry_delay

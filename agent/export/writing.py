@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.errors import LocalTrouble, Stopping, TaskTransient
+from agent.errors import LocalTrouble, Stopping, TaskFatal, TaskTransient
 from agent.export.planning import retarget, root_of
 from agent.folders import publishing
 from agent.folders.roots import require_ours
@@ -17,6 +18,8 @@ from agent.rules.naming import base_name, for_display, is_staged_name, relative_
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from agent.model import ExportFile, ExportSettings, PlannedFile, TaskRecord, WatchFolder
     from agent.ports import Clock, Ledger, Service
@@ -46,6 +49,12 @@ class Writing:
         self._entropy = entropy
         self._min_free = min_free
         self._stop = stop
+        self._full_at: dict[str, int] = {}
+        """Bytes an export of that watch folder had when its disk was full."""
+
+    def space_needed(self, folder: WatchFolder) -> int:
+        """Return the bytes that must be free before an export begins (design.md §4, after a full disk)."""
+        return self._min_free + self._full_at.get(folder.name, 0)
 
     def stage(
         self, folder: WatchFolder, record: TaskRecord, files: Sequence[ExportFile], *, give_up_at: float
@@ -56,39 +65,43 @@ class Writing:
         nothing staged is left.
         """
         staged: list[PlannedFile] = []
+        amount = Amount()
         try:
             for index, planned in enumerate(record.plan):
                 staged.append(planned)
                 file = files[index % len(files)]
-                staged[-1] = self._stage_one(folder, planned, file, give_up_at=give_up_at)
+                staged[-1] = self._stage_one(folder, planned, file, amount=amount, give_up_at=give_up_at)
+            # Names too: a staged file that a power loss took would later count as published and taken by a reader.
+            self._sync(folder, [(planned.root, planned.staged) for planned in staged])
             changed = record.change(plan=tuple(staged), staged=True)
             self._ledger.commit(changed)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, LocalTrouble) and error.reason is LaneReason.DISK_FULL:
+                self._full_at[folder.name] = amount.total
             for planned in staged:
                 publishing.discard(root_of(folder, planned.root), planned.staged)
             raise
+        self._full_at.pop(folder.name, None)
         return changed
 
     def _stage_one(
-        self, folder: WatchFolder, planned: PlannedFile, file: ExportFile, *, give_up_at: float
+        self, folder: WatchFolder, planned: PlannedFile, file: ExportFile, *, amount: Amount, give_up_at: float
     ) -> PlannedFile:
-        settings = folder.export
-        if file.source is FileSource.CONTENT:
-            result = self._stage_chunks(folder, planned, [content_bytes(file, settings)])
-        else:
-            with self._service.download(file) as chunks:
-                result = self._stage_chunks(folder, planned, self._in_time(chunks, give_up_at=give_up_at))
+        with self._chunks(folder, file) as chunks:
+            result = publishing.stage(
+                root_of(folder, planned.root),
+                planned.staged,
+                amount.counted(self._in_time(chunks, give_up_at=give_up_at)),
+                file_mode=folder.export.file_mode,
+                folder_mode=folder.export.folder_mode,
+                min_free=self._min_free,
+            )
         return replace(planned, identity=result.identity, size=result.size, sha256=result.sha256)
 
-    def _stage_chunks(self, folder: WatchFolder, planned: PlannedFile, chunks: Iterable[bytes]) -> publishing.Staged:
-        return publishing.stage(
-            root_of(folder, planned.root),
-            planned.staged,
-            chunks,
-            file_mode=folder.export.file_mode,
-            folder_mode=folder.export.folder_mode,
-            min_free=self._min_free,
-        )
+    def _chunks(self, folder: WatchFolder, file: ExportFile) -> AbstractContextManager[Iterator[bytes]]:
+        if file.source is FileSource.CONTENT:
+            return nullcontext(iter([content_bytes(file, folder.export)]))
+        return self._service.download(file)
 
     def _in_time(self, chunks: Iterator[bytes], *, give_up_at: float) -> Iterator[bytes]:
         for chunk in chunks:
@@ -100,23 +113,38 @@ class Writing:
                 )
             yield chunk
 
+    def _sync(self, folder: WatchFolder, places: Iterable[tuple[str, str]]) -> None:
+        """Make the names of files durable, given as root and path."""
+        parents = sorted({(root, relative_parent(path)) for root, path in places})
+        for root in sorted({root for root, _ in parents}):
+            publishing.sync_folders(root_of(folder, root), [parent for other, parent in parents if other == root])
+
     def publish(self, folder: WatchFolder, record: TaskRecord) -> TaskRecord:
         """Make every staged file visible, downloads first, durable, and return the record as `published`.
 
         May be repeated after a crash: a file that is neither staged nor at its target was published and then taken by
         a reader. Raises TaskFatal and LaneTrouble; what is visible by then stays, and publishing goes on next time.
         """
+        if folder.export.on_conflict is OnConflict.FAIL:
+            self._require_free(folder, record)
         while True:
             clashed = next((file.root for file in in_order(record.plan) if not self._publish_one(folder, file)), None)
             if clashed is None:
                 break
+            if clashed == "output" and folder.export.on_conflict is OnConflict.FAIL:
+                self._require_free(folder, record)
             record = self._plan_anew(folder, record, clashed)
-        for root in sorted({planned.root for planned in record.plan}):
-            folders = sorted({relative_parent(planned.target) for planned in record.plan if planned.root == root})
-            publishing.sync_folders(root_of(folder, root), folders)
+        self._sync(folder, [(planned.root, planned.target) for planned in record.plan])
         changed = record.change(published=True)
         self._ledger.commit(changed)
         return changed
+
+    def _require_free(self, folder: WatchFolder, record: TaskRecord) -> None:
+        """Raise TaskFatal where a stranger's file has come to stand at a target, before any of ours is visible."""
+        for planned in record.plan:
+            lying = publishing.target_state(root_of(folder, planned.root), planned.target)
+            if planned.root == "output" and lying.exists and lying.identity != planned.identity:
+                raise TaskFatal(f"{for_display(planned.target)} exists already and on_conflict is fail")
 
     def _publish_one(self, folder: WatchFolder, planned: PlannedFile) -> bool:
         """Publish one file; return False where a stranger's file has taken its name."""
@@ -181,11 +209,33 @@ class Writing:
         self._clock.wait(self._stop, seconds)
 
     def discard(self, folder: WatchFolder, record: TaskRecord) -> None:
-        """Remove what a task that will not be exported has staged."""
+        """Remove what a task that will not be exported has staged, and what of it is visible: half is nothing."""
         for planned in record.plan:
             root = root_of(folder, planned.root)
-            if is_staged_name(base_name(planned.staged)):
-                publishing.discard(root, planned.staged)
+            for path in (planned.staged, planned.target):
+                if is_staged_name(base_name(path)) or self._is_ours(root, path, planned):
+                    publishing.discard(root, path, identity=planned.identity)
+
+    def _is_ours(self, root: Path, path: str, planned: PlannedFile) -> bool:
+        try:
+            lying = publishing.target_state(root, path)
+        except (TaskFatal, LocalTrouble) as error:
+            logger.info("%s is left as it is: %s", for_display(path), error.message)
+            return False
+        return lying.exists and (lying.identity, lying.size) == (planned.identity, planned.size)
+
+
+class Amount:
+    """Counts the bytes of an export while they are written."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def counted(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass chunks on; one that could not be written counts too."""
+        for chunk in chunks:
+            self.total += len(chunk)
+            yield chunk
 
 
 def in_order(plan: Sequence[PlannedFile]) -> list[PlannedFile]:
