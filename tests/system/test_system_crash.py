@@ -34,8 +34,8 @@ def slower_sandbox() -> Iterator[SandboxServer]:
 
 def test_killed_at_random_moments_everything_is_done_once(tmp_path: Path, slower_sandbox: SandboxServer) -> None:
     site = Site.of(tmp_path / "site", slower_sandbox)
-    # Every request answers late, so that kills find uploads, filings and exports on their way.
-    site.configure(settle="10ms", retry={"unknown_wait": "500ms"})
+    # Requests are spread out, so that kills find uploads, filings and exports on their way.
+    site.configure(settle="10ms", retry={"unknown_wait": "500ms"}, service={"max_requests_per_second": 120})
     chance = random.Random()
     pause = threading.Event()
     dropped = {}

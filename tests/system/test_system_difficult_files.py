@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -183,24 +185,28 @@ def test_links_stay_where_they_lie_and_are_never_sent(site: Site, tmp_path: Path
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes in folders are a matter of POSIX")
-def test_pipes_and_sockets_stay_where_they_lie_and_block_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pipes_sockets_and_devices_stay_where_they_lie_and_block_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    special = {"pipe.pdf", "socket.pdf"}
     os.mkfifo(site.inbox / "pipe.pdf")
     monkeypatch.chdir(site.inbox)  # the path of a socket may have 107 bytes only
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("socket.pdf")
+    with suppress(PermissionError):  # only root makes devices, and not everywhere
+        os.mknod(site.inbox / "device.pdf", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        special.add("device.pdf")
     (site.inbox / "folder.pdf").mkdir()
     good = site.drop("folder.pdf/inside.pdf")
 
     with site.run() as running:
         site.wait_done(tasks=1)
-        wait_until(lambda: {"pipe.pdf", "socket.pdf"} <= site.files().keys())
+        wait_until(lambda: special <= site.files().keys())
         running.stop()
 
     assert [task["sha256"] for task in site.describe()] == [sha256(good)]
-    assert {name: site.files()[name].state.value for name in ("pipe.pdf", "socket.pdf")} == {
-        "pipe.pdf": "ignored",
-        "socket.pdf": "ignored",
-    }
+    assert {site.files()[name].state.value for name in special} == {"ignored"}
+    assert all(site.files()[name].detail for name in special)
     assert (site.inbox / "pipe.pdf").is_fifo()
     assert (site.inbox / "socket.pdf").is_socket()
 
