@@ -8,6 +8,7 @@ rolled forward, and anything less starts over.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LEASE_LOST = "the lease was lost; the files are in place"
+COMPLETED_OR_ON_ITS_WAY = frozenset({ServiceTaskState.COMPLETED, ServiceTaskState.RUNNING})
+"""States after a completion that was accepted (apis.md 1.3)."""
 MESSAGE_LIMIT = 500
 """Characters of a failure's message told to the service."""
 
@@ -92,7 +95,10 @@ class Exporting:
     def _begin(self, folder: WatchFolder, record: TaskRecord, task: Task) -> TaskRecord:
         """Record that the lease is taken, before it is: after a crash perhaps we hold it."""
         now = self._clock.now()
+        # Copies are no longer wanted where their folder was taken out of the configuration.
+        plan = tuple(each for each in record.plan if each.root == "output" or folder.export.archive is not None)
         begun = record.change(
+            plan=plan,
             state=TaskState.EXPORTING,
             state_at=now,
             started_at=now,
@@ -171,7 +177,7 @@ class Exporting:
             task = self._service.get_task(task_id)
         except TaskMoved as moved:
             return moved.gone
-        return task.state in {ServiceTaskState.COMPLETED, ServiceTaskState.RUNNING}
+        return task.state in COMPLETED_OR_ON_ITS_WAY
 
     def _fail(self, folder: WatchFolder, record: TaskRecord, fatal: TaskFatal) -> None:
         """Fail a task for good: the note first, since afterwards the service forgets why."""
@@ -187,9 +193,11 @@ class Exporting:
     def _refuse(self, record: TaskRecord, task: Task) -> None:
         """Fail at the service what has ended for us: its source changed while it was sent, or we failed it before."""
         try:
-            self._service.start_export(task)
+            # Started it is with a specification that makes no sense too.
+            with suppress(TaskFatal):
+                self._service.start_export(task)
             self._service.fail_export(record.task_id, record.detail[:MESSAGE_LIMIT])
-        except (TaskMoved, TaskFatal) as error:
+        except TaskMoved as error:
             logger.info("%s: task %s was not failed: %s", record.watch_folder, record.task_id, error.message)
             return
         now = self._clock.now()
@@ -238,7 +246,14 @@ class Exporting:
         except (LaneTrouble, LedgerUnavailable) as error:
             logger.debug("task %s is not given back yet: %s", record.task_id, error.message)
 
+    def _lease_age(self, record: TaskRecord) -> float:
+        """Return how old our lease is in seconds; without end where there is none, or the clock was set back since."""
+        age = float("inf") if record.started_at is None else self._clock.now() - record.started_at
+        return age if age >= 0 else float("inf")
+
     def _cancel(self, record: TaskRecord) -> None:
+        if self._lease_age(record) >= self._settings.lease:
+            return  # over by itself; perhaps somebody else has one by now, which is not ours to cancel
         try:
             self._service.cancel_export(record.task_id)
         except TaskMoved as moved:
@@ -268,8 +283,8 @@ class Exporting:
                 return
             self._back(record, moved.message)
             return
-        age = float("inf") if record.started_at is None else self._clock.now() - record.started_at
-        if task.state is ServiceTaskState.COMPLETED and record.published:
+        age = self._lease_age(record)
+        if task.state in COMPLETED_OR_ON_ITS_WAY and record.published:
             self._complete(folder, record)
         elif task.state is not ServiceTaskState.PENDING_COMPLETE or age > self._settings.lease:
             self._back(record, "")

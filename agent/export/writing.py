@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import LocalTrouble, Stopping, TaskFatal, TaskTransient
 from agent.export.planning import retarget, root_of
+from agent.export.recognising import recognised
 from agent.folders import publishing
 from agent.folders.roots import require_ours
 from agent.model import FileSource, LaneReason, OnConflict, RootKind
@@ -73,6 +74,8 @@ class Writing:
                 staged[-1] = self._stage_one(folder, planned, file, amount=amount, give_up_at=give_up_at)
             # Names too: a staged file that a power loss took would later count as published and taken by a reader.
             self._sync(folder, [(planned.root, planned.staged) for planned in staged])
+            # A share that went away leaves an empty folder behind: what was written there is not in the output.
+            require_ours(root_of(folder, "output"), kind=RootKind.OUTPUT, ledger_id=self._ledger.ledger_id)
             changed = record.change(plan=tuple(staged), staged=True)
             self._ledger.commit(changed)
         except BaseException as error:
@@ -125,6 +128,7 @@ class Writing:
         May be repeated after a crash: a file that is neither staged nor at its target was published and then taken by
         a reader. Raises TaskFatal and LaneTrouble; what is visible by then stays, and publishing goes on next time.
         """
+        record = self._recognise(folder, record)
         if folder.export.on_conflict is OnConflict.FAIL:
             self._require_free(folder, record)
         while True:
@@ -136,6 +140,20 @@ class Writing:
             record = self._plan_anew(folder, record, clashed)
         self._sync(folder, [(planned.root, planned.target) for planned in record.plan])
         changed = record.change(published=True)
+        self._ledger.commit(changed)
+        return changed
+
+    def _recognise(self, folder: WatchFolder, record: TaskRecord) -> TaskRecord:
+        """Return the record with the identities its files have now; a damaged one has all of them written anew."""
+        try:
+            plan = recognised(folder, record.plan)
+        except TaskTransient:
+            self.discard(folder, record)
+            self._ledger.commit(record.change(staged=False))
+            raise
+        if plan == record.plan:
+            return record
+        changed = record.change(plan=plan)
         self._ledger.commit(changed)
         return changed
 

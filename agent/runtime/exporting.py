@@ -7,8 +7,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from agent.errors import LedgerUnavailable, LocalTrouble, ServiceTrouble, StaleRecord, Stopping
-from agent.model import RootKind
+from agent.errors import LaneTrouble, LedgerUnavailable, LocalTrouble, ServiceTrouble, StaleRecord, Stopping
+from agent.model import LaneReason, RootKind
+from agent.runtime.repeats import Repeats
 from agent.runtime.roots import RootGuard
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class ExportLoop:
         self._pools = {
             folder.name: make_pool(max(1, folder.export.workers), f"export {folder.name}") for folder in self._folders
         }
+        self._repeats = Repeats(parts.settings.retry, parts.clock)
         self._lock = threading.Lock()
         self._queued = {folder.name: 0 for folder in self._folders}
         self._pause = self._shortest
@@ -100,7 +102,7 @@ class ExportLoop:
     def _dispatch(self, folder: WatchFolder, record: TaskRecord, task: Task) -> int:
         """Hand one export to its workers; return 1 where it was taken."""
         lane = self._parts.lanes.export(folder.name)
-        if not self._take(folder, task.id):
+        if not self._repeats.may_begin(task.id) or not self._take(folder, task.id):
             return 0
         if not lane.enter():
             self._release(folder, task.id)
@@ -145,20 +147,23 @@ class ExportLoop:
                 return
             current = self._parts.ledger.task(record.task_id)
             self._parts.exporting.work(folder, current or record, task)
+            self._end_turn(task.id)
         except LocalTrouble as trouble:
             lane.failed(trouble)
         except ServiceTrouble as trouble:
             lane.leave()
             self._parts.lanes.service.failed(trouble)
+            self._repeats.ended(task.id)
         except (StaleRecord, Stopping) as error:
             lane.leave()
             logger.debug("%s: task %s: %s", folder.name, task.id, error.message)
         except LedgerUnavailable as trouble:
-            lane.leave()
-            logger.error("%s: task %s: %s", folder.name, task.id, trouble.message)  # noqa: TRY400 -- says all there is
+            hint = "make room for the ledger, or mend its disk; it goes on by itself"
+            lane.failed(LaneTrouble(trouble.message, reason=LaneReason.LEDGER_UNAVAILABLE, hint=hint))
         except Exception:
             # A pool's thread has nobody above it: without this line the error would vanish in an unread future.
             lane.leave()
+            self._repeats.ended(task.id)
             logger.exception("%s: task %s: unexpected error", folder.name, task.id)
         else:
             lane.succeeded()
@@ -166,3 +171,9 @@ class ExportLoop:
             self._release(folder, task.id)
             if not len(self._parts.tasks_in_hand):
                 self._wake()
+
+    def _end_turn(self, task_id: str) -> None:
+        """Let a task that is listed again wait, unless it has a time of its own to wait for."""
+        row = self._parts.ledger.task(task_id)
+        if row is None or row.retry_at is None:
+            self._repeats.ended(task_id)

@@ -15,6 +15,7 @@ from agent.folders.roots import adopt_root
 from agent.model import Event, FileState, Reason, RootKind, ServiceTaskState, Task, TaskRecord, TaskState
 from agent.rules.naming import for_display
 from agent.runtime.in_hand import InHand
+from agent.runtime.roots import forget_staged
 from agent.runtime.targets import find_target
 from agent.submission.outcomes import accepted
 
@@ -296,6 +297,9 @@ class Operations:
             except LocalTrouble as trouble:
                 results.append({"ok": False, "message": f"{folder.name}: {trouble.message}", "hint": trouble.hint})
                 continue
+            known = self._ledger.root(folder.name, kind)
+            if known is not None and (known.path, known.identity) != (record.path, record.identity):
+                forget_staged(self._ledger, record)
             self._ledger.commit(record)
             results.append(
                 {"ok": True, "message": f"{folder.name}: {for_display(str(root))} belongs to this agent now"}

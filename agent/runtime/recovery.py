@@ -73,24 +73,34 @@ def end_cleanly(ledger: Ledger) -> None:
 
 
 def _remove_left_behind(settings: Settings, ledger: Ledger) -> None:
-    """Remove staged files that no export will roll forward; their process was killed between two steps."""
+    """Remove staged files that no export will roll forward; their process was killed between two steps.
+
+    Only below roots that carry our marker: in those of another agent they are of exports under way.
+    """
     keep = set()
     for record in ledger.find_tasks(is_open=True, limit=1_000_000):
         if record.staged and not record.published:
             keep |= {(planned.root, planned.staged) for planned in record.plan}
     for folder in settings.watch_folders:
         places = [
-            ("output", folder.output),
-            ("archive", folder.export.archive),
-            ("", folder.archive),
-            ("", folder.error),
+            ("output", folder.output, folder.output),
+            ("archive", folder.export.archive, folder.output),
+            ("", folder.archive, folder.inbox),
+            ("", folder.error, folder.inbox),
         ]
-        for name, root in places:
-            if root is None or not root.is_dir():
+        for name, root, owner in places:
+            if root is None or owner is None or not root.is_dir() or not _is_ours(owner, ledger):
                 continue
             for staged in list(publishing.find_staged(root)):
                 if (name, staged) not in keep:
                     _discard(root, staged)
+
+
+def _is_ours(root: Path, ledger: Ledger) -> bool:
+    try:
+        return read_marker(root) == ledger.ledger_id
+    except OSError:
+        return False  # a root that is away is the lane's business
 
 
 def _discard(root: Path, staged: str) -> None:

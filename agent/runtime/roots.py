@@ -11,10 +11,11 @@ from agent.model import LaneReason, RootKind
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agent.model import WatchFolder
+    from agent.model import RootRecord, WatchFolder
     from agent.ports import Ledger
     from agent.runtime.lanes import Lane
 
+OPEN_TASKS = 1_000_000
 LOOK_AGAIN = 3.0
 """Seconds a lane with a root in trouble waits; the guard is asked more often than that."""
 
@@ -47,6 +48,9 @@ class RootGuard:
             self.report(LaneTrouble(look.detail, reason=look.reason, hint=look.hint))
             return False
         if look.record is not None and look.record != self._known:
+            known = self._known or self._ledger.root(self._folder.name, self._kind)
+            if known is not None and known.path != look.record.path:
+                forget_staged(self._ledger, look.record)
             self._ledger.commit(look.record)
             self._known = look.record
         if self.trouble is not None:
@@ -59,3 +63,16 @@ class RootGuard:
         trouble.retry_after = LOOK_AGAIN
         self.trouble = trouble.reason
         self._lane.failed(trouble)
+
+
+def forget_staged(ledger: Ledger, root: RootRecord) -> None:
+    """Let exports that wait staged for another output be written anew: in this one nothing of them ever lay.
+
+    Without it their files, missing here, would count as published and taken by a reader, and the service would be told
+    to delete its copy.
+    """
+    if root.kind is not RootKind.OUTPUT:
+        return
+    for task in ledger.find_tasks(watch_folder=root.watch_folder, is_open=True, limit=OPEN_TASKS):
+        if task.staged and not task.published:
+            ledger.commit(task.change(plan=(), staged=False))
