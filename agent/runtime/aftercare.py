@@ -16,9 +16,10 @@ from agent.rules.lifecycle import after_restart
 from agent.rules.naming import for_display
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from agent.model import FileRecord
+    from agent.runtime.lanes import Lane
     from agent.runtime.parts import Parts
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,16 @@ TROUBLE_OF_THE_SERVICE = frozenset(
     }
 )
 """Reasons of a lane that keep nothing from being filed: what was accepted before, or refused, is moved all the same."""
+OVER_WITH_A_FILING = frozenset(
+    {
+        LaneReason.DISK_FULL,
+        LaneReason.NOT_WRITABLE,
+        LaneReason.READ_ONLY,
+        LaneReason.IO_ERROR,
+        LaneReason.TOO_MANY_OPEN_FILES,
+    }
+)
+"""Reasons of a lane that a filing refutes."""
 
 
 class Aftercare:
@@ -110,7 +121,7 @@ class Aftercare:
                     continue
                 self._parts.file_away.carry_out(folder, current)
                 self._file_again.pop(record.key, None)
-                lane.leave()
+                self._open(lane)
             except FileBusy as busy:
                 lane.leave()
                 self._file_again[record.key] = now + REFILE_AFTER
@@ -119,8 +130,26 @@ class Aftercare:
                 lane.failed(trouble)
             except StaleRecord:
                 lane.leave()
+            except BaseException:
+                lane.leave()
+                raise
             finally:
                 self._parts.files_in_hand.release(record.key)
+
+    @staticmethod
+    def _open(lane: Lane) -> None:
+        """Open a lane that waited for what a filing needs, now that one was done."""
+        if lane.state.reason in OVER_WITH_A_FILING:
+            lane.succeeded()
+        else:
+            lane.leave()
+
+    def _open_lanes_of(self, records: Sequence[FileRecord]) -> None:
+        """Open the lanes that waited for a lost answer, now that it is known: the service had accepted the file."""
+        for record in records:
+            lane = self._parts.lanes.submission(record.watch_folder)
+            if record.task_id and lane.state.reason is LaneReason.SERVICE_UNAVAILABLE:
+                lane.succeeded()
 
     def _say_why(self, record: FileRecord, detail: str) -> None:
         current = self._parts.ledger.file(record.key)
@@ -132,6 +161,7 @@ class Aftercare:
         try:
             asked = self._recover_exports()
             looked_up = self._parts.unknown.work()
+            self._open_lanes_of(looked_up)
             if any(record.filing for record in looked_up):
                 self._file_away()
             asked = asked or bool(looked_up)

@@ -15,6 +15,7 @@ from agent.errors import (
     ServiceUnavailable,
     SetupRefused,
 )
+from agent.folders import system
 from agent.model import FileState, LaneReason, Reason
 from agent.rules.retrying import RefusalStreak
 from agent.submission.outcomes import refuses_all
@@ -31,6 +32,20 @@ logger = logging.getLogger(__name__)
 
 IDLE = 1.0
 """Seconds between two looks for work without being woken."""
+OVER_WITH_THE_LAST_FILE = frozenset(
+    {
+        LaneReason.SERVICE_UNREACHABLE,
+        LaneReason.SERVICE_UNAVAILABLE,
+        LaneReason.RATE_LIMITED,
+        LaneReason.CREDENTIALS_REFUSED,
+        LaneReason.DISK_FULL,
+        LaneReason.NOT_WRITABLE,
+        LaneReason.READ_ONLY,
+        LaneReason.IO_ERROR,
+        LaneReason.TOO_MANY_OPEN_FILES,
+    }
+)
+"""What a lane without work, its service in order, waits for no longer; a wrong set-up is wrong until a file passes."""
 
 
 class Sending:
@@ -44,13 +59,19 @@ class Sending:
         self._lock = threading.Lock()
         self._turn = 0
         self._streaks: dict[str, RefusalStreak] = {}
+        self._kept: dict[str, list[str]] = {}
+        """Keys of files kept back while everything is refused, so that each try takes another one."""
 
     def step(self) -> float:
         """Send one file and return the seconds to wait before the next try; 0 while there is work."""
         service = self._parts.lanes.service
         if not service.enter():
             return min(IDLE, max(0.05, service.wait_seconds()))
-        claimed = self._claim()
+        try:
+            claimed = self._claim()
+        except BaseException:
+            service.leave()
+            raise
         if claimed is None:
             service.leave()
             return IDLE
@@ -71,19 +92,64 @@ class Sending:
             turn = self._turn
             self._turn = (turn + 1) % count
         for offset in range(count):
-            inbox = self._inboxes[(turn + offset) % count]
+            position = (turn + offset) % count
+            inbox = self._inboxes[position]
             lane = self._parts.lanes.submission(inbox.folder.name)
             if not lane.enter():
                 continue
-            record = self._parts.ledger.claim(
-                inbox.folder.name, claimed_by=self._parts.agent_id, now=self._parts.clock.now()
-            )
-            if record is None:
-                lane.leave()
+            try:
+                self._require_space()
+                record = self._parts.ledger.claim(
+                    inbox.folder.name, claimed_by=self._parts.agent_id, now=self._parts.clock.now()
+                )
+                if record is None:
+                    self._nothing_to_send(inbox.folder.name, lane)
+                    continue
+            except LocalTrouble as trouble:
+                lane.failed(trouble)
                 continue
+            except BaseException:
+                lane.leave()
+                raise
             self._parts.files_in_hand.take(record.key)
+            with self._lock:
+                self._turn = (position + 1) % count  # folders without work pass their turns to nobody in particular
             return inbox, record
         return None
+
+    def _require_space(self) -> None:
+        """Raise LocalTrouble where the ledger's disk has less than `min_free`: what cannot be noted is not sent."""
+        settings = self._parts.settings
+        if settings.min_free and (free := system.free_space(settings.state_dir)) < settings.min_free:
+            raise LocalTrouble(
+                f"{free} bytes are free where the ledger lies ({settings.state_dir}), min_free asks for"
+                f" {settings.min_free}",
+                reason=LaneReason.DISK_FULL,
+                hint="make room there, or lower min_free; the agent goes on by itself",
+            )
+
+    def _nothing_to_send(self, name: str, lane: Lane) -> None:
+        """Let go what was kept back; open a lane whose trouble keeps nothing waiting any more.
+
+        Else status would speak of it until the next file comes, perhaps for days.
+        """
+        with self._lock:
+            kept = self._kept.pop(name, [])
+        if kept:
+            self._parts.submit.let_go(kept)
+        is_over = lane.state.reason in OVER_WITH_THE_LAST_FILE and self._parts.lanes.service.state.reason is None
+        if is_over and not self._is_under_way(name):
+            lane.succeeded()
+        else:
+            lane.leave()
+
+    def _is_under_way(self, name: str) -> bool:
+        ledger = self._parts.ledger
+        states = [FileState.SENDING, FileState.UNKNOWN]
+        return bool(
+            ledger.find_files(watch_folder=name, states=states, limit=1)
+            or ledger.find_files(watch_folder=name, to_file=True, limit=1)
+        )
 
     def _work(self, inbox: Inbox, record: FileRecord, service: Lane) -> None:
         lane = self._parts.lanes.submission(inbox.folder.name)
@@ -94,6 +160,8 @@ class Sending:
                 self._parts.file_away.carry_out(inbox.folder, record)
         except FileRefused:  # kept in the inbox: the service refuses everything
             service.succeeded()
+            with self._lock:
+                self._kept.setdefault(inbox.folder.name, []).append(record.key)
             self._refused(lane, inbox.folder.name)
         except FileBusy as busy:
             logger.info("%s: %s: filed later: %s", inbox.folder.name, record.relative_path, busy.message)
@@ -125,6 +193,8 @@ class Sending:
         elif record.task_id:
             with self._lock:
                 self._streaks[name] = RefusalStreak()
+                kept = self._kept.pop(name, [])
+            self._parts.submit.let_go(kept)
             service.succeeded()
             lane.succeeded()
             self._nudge()
