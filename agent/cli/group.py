@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent import __version__
-from agent.cli.failures import EXIT_USAGE, exit_status, show_failure
+from agent.cli.failures import EXIT_FAILED, EXIT_USAGE, exit_status, show_failure
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -112,6 +112,11 @@ def run_command_line(arguments: Sequence[str] | None = None) -> None:
     except AgentError as error:
         show_failure(error)
         status = exit_status(error)
+    except OSError as error:
+        # A full disk behind `> file`, a folder that went away: nothing anybody needs a trace for.
+        what = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error.strerror or error)
+        show_failure(AgentError(what))
+        status = EXIT_FAILED
     sys.exit(status)
 
 

@@ -11,9 +11,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from agent.errors import UserError
 from agent.rules.naming import for_display
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agent.model import LoggingSettings
 
 HIDDEN = "…"
@@ -77,15 +80,26 @@ class PrivateRotatingFileHandler(logging.handlers.RotatingFileHandler):
         return open(self.baseFilename, self.mode, encoding="utf-8", errors="replace", opener=_private_opener)
 
 
+def _file_handler(settings: LoggingSettings, path: Path) -> logging.Handler:
+    with suppress(FileExistsError):
+        path.parent.mkdir(mode=0o700, parents=True)
+    return PrivateRotatingFileHandler(path, maxBytes=settings.max_size, backupCount=settings.backups)
+
+
 def set_up_logging(settings: LoggingSettings, *, secrets: list[str], to_console: bool = True) -> None:
-    """Send the agent's log where the configuration says; `to_console` False: only to the file, if there is one."""
+    """Send the agent's log where the configuration says; `to_console` False: only to the file, if there is one.
+
+    Raises UserError where the file cannot be written.
+    """
     handlers: list[logging.Handler] = []
     if settings.file is not None:
-        with suppress(FileExistsError):
-            settings.file.parent.mkdir(mode=0o700, parents=True)
-        handlers.append(
-            PrivateRotatingFileHandler(settings.file, maxBytes=settings.max_size, backupCount=settings.backups)
-        )
+        try:
+            handlers.append(_file_handler(settings, settings.file))
+        except OSError as error:
+            raise UserError(
+                f"the log file {for_display(str(settings.file))} cannot be written: {error.strerror or error}",
+                hint="set logging.file to a place where the agent's account may write",
+            ) from error
     elif to_console:
         handlers.append(logging.StreamHandler(sys.stderr))
     formatter = JsonFormatter() if settings.format == "json" else TextFormatter()
