@@ -157,6 +157,8 @@ class Agent:
                     "observer": detecting.observer,
                     "detail": detecting.observer_detail,
                     "unmatched": detecting.unmatched,
+                    "unreadable": detecting.unreadable,
+                    "unreadable_count": detecting.unreadable_count,
                     "scans": detecting.scans,
                 }
                 for detecting in self._detecting
@@ -194,6 +196,12 @@ class Agent:
                 _line("error", record.watch_folder, record.relative_path, f"{record.reason}: {record.detail}")
                 for record in ledger.find_files(states=[FileState.REJECTED], newest_first=True)
                 if record.state_at >= since
+            ]
+            lines += [
+                f"unread    {detecting.name}: {detecting.unreadable}"
+                + (f", and {detecting.unreadable_count - 1} more" if detecting.unreadable_count > 1 else "")
+                for detecting in self._detecting
+                if detecting.unreadable
             ]
         if self.exports:
             lines += [

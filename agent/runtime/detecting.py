@@ -23,6 +23,8 @@ ROOT_CHECK = 2.0
 """Seconds between two looks at the root and the watcher."""
 SCAN_SHARE = 10.0
 """The next scan comes no sooner than this many times the last one's duration (design.md §3.1)."""
+AFTER_FAILED_SCAN = 2.0
+"""Seconds from a scan that broke off to the next one."""
 SCAN_SOON = 0.2
 """Seconds from an event that asks for a scan to that scan: one for a whole flood of events."""
 HINT_LIMIT = 5000
@@ -48,7 +50,11 @@ class Detecting:
         self._watcher: Watcher | None = None
         self.wake: Callable[[], None] = lambda: None
         self.scans = 0
-        """Complete scans so far; `run --once` waits for the first."""
+        """Scans so far that came to their end; `run --once` waits for the first."""
+        self.unreadable_count = 0
+        """Folders and entries the last scan could not read."""
+        self.unreadable = ""
+        """A sentence about the first of them."""
         self.observer = "starting"
         self.observer_detail = ""
 
@@ -88,8 +94,12 @@ class Detecting:
                 return ROOT_CHECK
         if self._guard.trouble:
             return max(SHORTEST_WAIT, self._next_check - now)
-        found = self._detect.look_at(self._take_hints())
-        found = self._detect.look_at_due() or found
+        try:
+            found = self._detect.look_at(self._take_hints())
+            found = self._detect.look_at_due() or found
+        except LaneTrouble as trouble:  # the root went away since it was looked at; once it is back, a scan sees all
+            self._guard.report(trouble)
+            return ROOT_CHECK
         if self._clock.monotonic() >= self._next_scan:
             found = self._scan() or found
         if found:
@@ -142,19 +152,22 @@ class Detecting:
         started = self._clock.monotonic()
         with self._lock:
             self._next_scan = float("inf")  # a hint from here on asks for another one
-        pause = self._inbox.folder.rescan if self.observer == "native" else self._inbox.folder.poll_interval
+        pause = AFTER_FAILED_SCAN
         try:
             outcome = self._detect.scan()
+            pause = self._inbox.folder.rescan if self.observer == "native" else self._inbox.folder.poll_interval
         except LaneTrouble as trouble:
             self._guard.report(trouble)
-            outcome = None
-        ended = self._clock.monotonic()
-        with self._lock:
-            self._earliest_scan = ended + SCAN_SHARE * (ended - started)
-            self._next_scan = max(min(self._next_scan, ended + max(SCAN_SOON, pause)), self._earliest_scan)
-        if outcome is not None and outcome.complete:
-            self.scans += 1
-        return outcome is not None
+            return False
+        finally:  # whatever ended it, a ledger that is full too: there is a next one
+            ended = self._clock.monotonic()
+            with self._lock:
+                self._earliest_scan = ended + SCAN_SHARE * (ended - started)
+                self._next_scan = max(min(self._next_scan, ended + max(SCAN_SOON, pause)), self._earliest_scan)
+        self.scans += 1
+        self.unreadable_count = outcome.unreadable_count
+        self.unreadable = outcome.unreadable[0].sentence if outcome.unreadable else ""
+        return True
 
     def _seconds_until_due(self) -> float:
         next_look = self._detect.next_look()

@@ -39,6 +39,7 @@ def troubles(document: Document, settings: Settings, ledger: Ledger | None, note
         for worker, message in note.get("failures", {}).items()
     ]
     found += _of_pauses(document)
+    found += _of_inboxes(note)
     if ledger is not None:
         for folder in document["watch_folders"]:
             if folder["configured"]:
@@ -92,6 +93,16 @@ def _of_lanes(document: Document, note: Mapping[str, Any]) -> Iterator[Document]
             retry_at=lane["retry_at"],
             lane=name,
         )
+
+
+def _of_inboxes(note: Mapping[str, Any]) -> Iterator[Document]:
+    """Yield the inboxes of which the last scan could not read everything."""
+    for name, inbox in note.get("inboxes", {}).items():
+        count = inbox.get("unreadable_count", 0)
+        if count:
+            detail = inbox["unreadable"] + (f", and {count - 1} more" if count > 1 else "")
+            hint = "give the agent's account the right to read it; until then nothing in it is seen"
+            yield _reason(LaneReason.NOT_READABLE.value, name, detail, hint=hint, count=count)
 
 
 def _of_pauses(document: Document) -> Iterator[Document]:

@@ -1,7 +1,7 @@
 """Detect and settle: turns sightings into rows of the ledger, and rows at rest into files ready to be sent.
 
-Events are hints, the scan is the truth; both end in `take`. Nothing is kept in memory but the paths missing once, so a
-backlog of any size costs none.
+Events are hints, the scan is the truth; both end in `take`. Nothing is kept in memory, so a backlog of any size costs
+none.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.errors import FileBusy, LocalTrouble, StaleRecord
-from agent.folders import filing, system
-from agent.folders.roots import require_ours
+from agent.errors import FileBusy, StaleRecord
+from agent.folders import system
 from agent.folders.scanning import scan
 from agent.folders.trouble import local_trouble
-from agent.model import Event, FileRecord, FileState, Irregular, RootKind
+from agent.model import Event, FileRecord, FileState, Irregular, Sighting
 from agent.rules.filters import FilterVerdict, ready_file_for
 from agent.rules.naming import fill_placeholders, for_display
 from agent.rules.settling import Observation, Verdict
 from agent.rules.tags import as_told
+from agent.submission.missing import UNSENT, Missing, gone, sight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from agent.folders.scanning import ScanOutcome
-    from agent.model import Sighting
     from agent.ports import Clock, Ledger
     from agent.submission.inbox import Inbox
 
@@ -35,12 +34,9 @@ logger = logging.getLogger(__name__)
 PAGE = 500
 """Rows looked up and committed at once."""
 READY_FILE_PAUSE = 1.0
-"""Seconds between two looks for a ready file, beside the hint of its own arrival."""
+"""Seconds between two looks for a ready file at first, beside the hint of its own arrival."""
 
 SENT = frozenset({FileState.SENDING, FileState.UNKNOWN, FileState.HELD, FileState.SUBMITTED})
-UNSENT = frozenset({FileState.WAITING, FileState.STALLED, FileState.IGNORED})
-MAY_GO_MISSING = UNSENT | {FileState.SUBMITTED}
-"""States in which a file somebody takes away is simply gone; one that is sent, unknown or held is still decided."""
 
 
 class Detect:
@@ -52,9 +48,10 @@ class Detect:
         self._ledger = ledger
         self._clock = clock
         self._new_key = new_key
-        self._missing_once: set[str] = set()
+        self._missing = Missing(inbox, ledger=ledger, clock=clock)
         self.unmatched = 0
         """Files of the last scan that no include matches, for status."""
+        self._unreadable: set[str] = set()
         self.last_scan: ScanOutcome | None = None
 
     # --- sightings ----------------------------------------------------------------------------------------------------
@@ -87,26 +84,38 @@ class Detect:
             if trouble is None:
                 raise
             raise trouble from error
-        for unreadable in walk.outcome.unreadable:
-            logger.warning("%s: %s: %s", self._folder.name, for_display(unreadable.relative_path), unreadable.error)
+        self._say_unreadable({unreadable.sentence for unreadable in walk.outcome.unreadable})
         self.unmatched = unmatched
         self.last_scan = walk.outcome
         if walk.outcome.complete:
-            self._look_for_missing()
+            self._missing.look()
         return walk.outcome
+
+    def _say_unreadable(self, sentences: set[str]) -> None:
+        """Log what cannot be read once, not with every scan."""
+        for sentence in sorted(sentences - self._unreadable):
+            logger.warning("%s: %s", self._folder.name, sentence)
+        self._unreadable = sentences
 
     def look_at(self, relative_paths: Iterable[str]) -> bool:
         """Look at single paths that events hinted at; return whether a file became ready."""
         sightings = []
+        announcing = set()
         for relative_path in relative_paths:
             if self._inbox.name_filter.is_ready_file(relative_path):
-                self._look_at_all_that_wait()
+                announcing.add(relative_path.casefold())
                 continue
             if not self._inbox.wants(relative_path):
                 continue
-            sighting = system.sight(self._inbox.root, relative_path)
+            try:
+                sighting = self._sight(relative_path)
+            except FileBusy as busy:
+                logger.debug("%s: %s", self._folder.name, busy.message)
+                continue
             if sighting is not None:
                 sightings.append(sighting)
+        if announcing:
+            self._look_at_announced(announcing)
         return self.take(sightings)
 
     def look_at_due(self) -> bool:
@@ -116,17 +125,31 @@ class Detect:
             due = self._ledger.due_for_look(self._folder.name, now=self._clock.monotonic(), limit=PAGE)
             if not due:
                 return found
+            rows = self._ledger.find_in_inbox(self._folder.name, list({record.relative_path for record in due}))
             changes: list[FileRecord | Event] = []
             for record in due:
-                sighting = system.sight(self._inbox.root, record.relative_path)
-                if sighting is None:
-                    # Absence in one look means nothing: the scan decides whether it is gone.
-                    changes.append(record.change(look_at=None))
-                else:
-                    changes += self._observe(record, sighting)
+                changes += self._look_at_record(record, rows.get(record.relative_path, ()))
             found = self._commit(changes) or found
             if len(due) < PAGE:
                 return found
+
+    def _look_at_record(self, record: FileRecord, rows: Sequence[FileRecord]) -> list[FileRecord | Event]:
+        """Return what a look at one row that is due changes; `rows` are all of its path."""
+        try:
+            sighting = self._sight(record.relative_path)
+        except FileBusy as busy:
+            seen_before = Sighting(record.relative_path, record.signature)
+            return self._observe(record, seen_before, unreadable=busy.message)
+        if sighting is None:
+            # Absence in one look means nothing: the scan decides whether it is gone.
+            return [record.change(look_at=None)]
+        if _is_known_by_another(record, sighting, rows):
+            detail = "it was replaced before it was sent: what lies there by now is a file of its own"
+            return list(gone(record, detail, now=self._clock.now()))
+        return self._observe(record, sighting)
+
+    def _sight(self, relative_path: str) -> Sighting | None:
+        return sight(self._inbox, relative_path, ledger_id=self._ledger.ledger_id)
 
     def next_look(self) -> float | None:
         """Return the monotonic time of the next look that is due; None: nothing waits."""
@@ -152,9 +175,7 @@ class Detect:
                     continue
                 row = next((row for row in rows.get(sighting.relative_path, ()) if row.state in UNSENT), None)
                 if row is None:
-                    row, event = self._first_seen(sighting)
-                    first, *further = self._observe(row, sighting, is_new=True)
-                    changes += [first, event, *further]
+                    changes += self._take_new(sighting)
                 elif row.look_at is None or row.signature != sighting.signature or row.state is FileState.IGNORED:
                     changes += self._observe(row, sighting)
             found = self._commit(changes) or found
@@ -179,8 +200,26 @@ class Detect:
 
     def _lies_there(self, record: FileRecord) -> bool:
         """Return whether a file still has the name the ledger knows: then another name is a second one (hard link)."""
-        sighting = system.sight(self._inbox.root, record.relative_path)
+        try:
+            sighting = self._sight(record.relative_path)
+        except FileBusy:
+            return True  # perhaps: until that can be seen, it has no other name
         return sighting is not None and sighting.signature == record.signature
+
+    def _take_new(self, sighting: Sighting) -> list[FileRecord | Event]:
+        """Return the rows of a file the ledger had not in the inbox a moment ago.
+
+        Looked at once more: one that was sent and filed since it was seen would leave the row of a ghost.
+        """
+        try:
+            there = self._sight(sighting.relative_path)
+        except FileBusy:
+            return []
+        if there is None or there.signature.identity != sighting.signature.identity:
+            return []
+        row, event = self._first_seen(there)
+        first, *further = self._observe(row, there, is_new=True)
+        return [first, event, *further]
 
     def _first_seen(self, sighting: Sighting) -> tuple[FileRecord, Event]:
         now = self._clock.now()
@@ -198,8 +237,10 @@ class Detect:
 
     # --- settling -----------------------------------------------------------------------------------------------------
 
-    def _observe(self, row: FileRecord, sighting: Sighting, *, is_new: bool = False) -> list[FileRecord | Event]:
-        """Return what one look changes."""
+    def _observe(
+        self, row: FileRecord, sighting: Sighting, *, is_new: bool = False, unreadable: str = ""
+    ) -> list[FileRecord | Event]:
+        """Return what one look changes; `unreadable` says why there was none, `sighting` is the last one's then."""
         version = row.version if is_new else row.version + 1
         if sighting.irregular is not None:
             return self._ignore(row, sighting, irregular_sentence(sighting.irregular), version=version)
@@ -207,7 +248,7 @@ class Detect:
         seen, verdict = self._inbox.tracker.observe(sighting, monotonic, before=Observation.of(row))
         detail = ""
         if verdict is Verdict.READY and (
-            held := self._held(sighting, is_old=self._inbox.tracker.is_stalled(seen, monotonic))
+            held := unreadable or self._held(sighting, is_old=self._inbox.tracker.is_stalled(seen, monotonic))
         ):
             if held is Irregular.HARD_LINK:
                 return self._ignore(row, sighting, HARD_LINK_SENTENCE, version=version)
@@ -216,7 +257,8 @@ class Detect:
         look_at = seen.look_at
         if verdict is Verdict.READY and (missing := self._missing_ready_file(row.relative_path)):
             detail, verdict = missing, Verdict.WAITING
-            look_at = monotonic + READY_FILE_PAUSE
+            # Rarer with time, or ten thousand that wait would be looked at, and written down, every second.
+            look_at = monotonic + max(READY_FILE_PAUSE, min(self._folder.poll_interval, (monotonic - seen.since) / 4))
         is_ready = verdict is Verdict.READY
         state = self._state(row, verdict, is_same=row.signature == sighting.signature)
         now = self._clock.now()
@@ -260,9 +302,26 @@ class Detect:
         if self._folder.ready_file is None:
             return ""
         ready_file = ready_file_for(self._folder.ready_file, relative_path)
-        if system.sight(self._inbox.root, ready_file) is not None:
-            return ""
-        return f"waits for {ready_file.rsplit('/', 1)[-1]}"
+        name = for_display(ready_file.rsplit("/", 1)[-1])
+        try:
+            return f"waits for {name}" if self._sight(ready_file) is None else ""
+        except FileBusy as busy:
+            return f"waits for {name}: {busy.message}"
+
+    def _look_at_announced(self, ready_files: set[str]) -> None:
+        """Make every file due now that waits for one of these ready files (folded paths)."""
+        template = self._folder.ready_file
+        if template is None:
+            return
+        waiting = self._ledger.find_files(watch_folder=self._folder.name, states=[FileState.WAITING], in_inbox=True)
+        now = self._clock.monotonic()
+        self._commit(
+            [
+                row.change(look_at=now)
+                for row in waiting
+                if not row.ready and ready_file_for(template, row.relative_path).casefold() in ready_files
+            ]
+        )
 
     def _ignore(self, row: FileRecord, sighting: Sighting, detail: str, *, version: int) -> list[FileRecord | Event]:
         now = self._clock.now()
@@ -303,70 +362,27 @@ class Detect:
                 committed.append(record)
         return committed
 
-    # --- what is not there any more -----------------------------------------------------------------------------------
-
-    def _look_at_all_that_wait(self) -> None:
-        """Make every file that waits for its ready file due now."""
-        waiting = self._ledger.find_files(watch_folder=self._folder.name, states=[FileState.WAITING], in_inbox=True)
-        now = self._clock.monotonic()
-        self._commit([row.change(look_at=now) for row in waiting if not row.ready])
-
-    def _look_for_missing(self) -> None:
-        """Record as gone what two complete scans in a row did not find. Raises LocalTrouble: the root went away."""
-        missing = set()
-        for relative_path, key, state in self._ledger.inbox_paths(self._folder.name):
-            if state not in MAY_GO_MISSING:
-                continue
-            sighting = system.sight(self._inbox.root, relative_path)
-            if sighting is not None and (state in UNSENT or not self._was_replaced(key, sighting)):
-                continue
-            missing.add(key)
-        if missing:
-            require_ours(self._inbox.root, kind=RootKind.INBOX, ledger_id=self._ledger.ledger_id)
-        for key in missing & self._missing_once:
-            self._gone(key)
-        self._missing_once = missing
-
-    def _was_replaced(self, key: str, sighting: Sighting) -> bool:
-        """Return whether the name of a file that was sent stands for other bytes now."""
-        record = self._ledger.file(key)
-        return record is not None and record.signature != sighting.signature
-
-    def _was_filed(self, record: FileRecord) -> bool:
-        """Return whether a file that was sent lies in archive/ already: a crash kept the ledger from knowing."""
-        archive = self._folder.archive
-        if not record.destination or archive is None:
-            return False
-        try:
-            return bool(filing.find_filed(archive, record.destination, record.signature, record.sha256))
-        except (FileBusy, LocalTrouble) as error:
-            logger.debug("%s: %s: %s", self._folder.name, for_display(record.relative_path), error.message)
-            return True
-
-    def _gone(self, key: str) -> None:
-        record = self._ledger.file(key)
-        if record is None or record.state not in MAY_GO_MISSING or self._was_filed(record):
-            return
-        now = self._clock.now()
-        when = "before it could be filed" if record.state is FileState.SUBMITTED else "before it was sent"
-        detail = f"it was moved, deleted or replaced by somebody else {when}"
-        changed = record.change(
-            state=FileState.GONE,
-            state_at=now,
-            in_inbox=False,
-            ready=False,
-            look_at=None,
-            filing="",
-            destination="",
-            detail=detail,
-        )
-        self._ledger.commit(changed, Event(now, self._folder.name, "gone", detail, key, record.task_id))
-        logger.info("%s: %s: gone: %s", self._folder.name, for_display(record.relative_path), detail)
-
 
 HARD_LINK_SENTENCE = (
     "the file has other names (hard links) and belongs to somebody else: perhaps one its dropper may not read"
 )
+
+
+def _is_known_by_another(record: FileRecord, sighting: Sighting, rows: Sequence[FileRecord]) -> bool:
+    """Return whether another row stands for what lies at a row's path now: two would send it twice.
+
+    It was made while this row was sent or unknown, and nothing came of that. Of two unsent rows the newer one stays.
+    """
+    is_newer = True
+    for other in rows:
+        if other.key == record.key:
+            is_newer = False
+        elif other.state in UNSENT:
+            if is_newer:
+                return True
+        elif other.signature == sighting.signature:
+            return True
+    return False
 
 
 def irregular_sentence(irregular: Irregular) -> str:

@@ -32,7 +32,7 @@ from agent.submission.checking import check
 from agent.submission.outcomes import accepted, cancel, superseded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import BinaryIO
 
     from agent.folders.reading import OpenedSource
@@ -45,6 +45,8 @@ logger = logging.getLogger(__name__)
 
 BLOCK = 256 * 1024
 UNACCEPTED = frozenset({TaskState.FAILED, TaskState.SUPERSEDED, TaskState.ENDED_UNKNOWN})
+KEPT_BACK = 6 * 3600.0
+"""Seconds a file that was refused like all others waits at most while others are tried."""
 LEDGER_RETRY = 2.0
 """Seconds between attempts to record an answer while the ledger cannot be written."""
 
@@ -148,7 +150,7 @@ class Submit:
                 return self._send(inbox, record, opened, checked)
         except FileRefused as refused:
             if stays():
-                self.put_back(record, refused.message)
+                self._keep_back(record, refused.message)
                 raise
             record = self._ledger.file(record.key) or record
             return self._reject(record, refused)
@@ -253,6 +255,28 @@ class Submit:
         )
         self._ledger.commit(changed)
         return changed
+
+    def _keep_back(self, record: FileRecord, detail: str) -> None:
+        """Keep a refused file waiting until it is let go: always the same one tried would close the lane for good."""
+        current = self._ledger.file(record.key) or record
+        changed = current.change(
+            state=FileState.WAITING,
+            claimed_by="",
+            state_at=self._clock.now(),
+            ready=False,
+            look_at=self._clock.monotonic() + KEPT_BACK,
+            intent_at=None,
+            detail=detail,
+        )
+        self._ledger.commit(changed)
+
+    def let_go(self, keys: Sequence[str]) -> None:
+        """Make files that were kept back due for a look, after which they are ready."""
+        now = self._clock.monotonic()
+        for key in keys:
+            record = self._ledger.file(key)
+            if record is not None and record.state is FileState.WAITING and not record.ready:
+                self._ledger.commit(record.change(look_at=now))
 
     # --- the bytes leave --------------------------------------------------------------------------------------------
 

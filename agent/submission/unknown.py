@@ -30,6 +30,8 @@ FORGOTTEN_AFTER = 60 * 3600.0
 FIRST_LOOK = 1.0
 LAST_PAUSE = 60.0
 """Seconds between two look-ups: doubling from the first to the last."""
+MOST_DOUBLINGS = 6
+"""Beyond LAST_PAUSE; a wait of days makes thousands of looks, and no float holds two to the power of that."""
 
 
 class Unknown:
@@ -68,7 +70,8 @@ class Unknown:
             resolved = self._look_up(record)
             found.append(resolved or record)
             if resolved is None:
-                pause = min(LAST_PAUSE, FIRST_LOOK * 2**looks, max(FIRST_LOOK, self._retry.unknown_wait / 4))
+                doubled = FIRST_LOOK * 2 ** min(looks, MOST_DOUBLINGS)
+                pause = min(LAST_PAUSE, doubled, max(FIRST_LOOK, self._retry.unknown_wait / 4))
                 self._looks[record.key] = (looks + 1, now + pause)
         return found
 
