@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from agent.errors import LaneTrouble, LedgerUnavailable, LocalTrouble, ServiceTrouble, StaleRecord, Stopping
 from agent.model import LaneReason, RootKind
+from agent.runtime.pools import DaemonThreads
 from agent.runtime.repeats import Repeats
 from agent.runtime.roots import RootGuard
 
@@ -29,16 +29,11 @@ SHORTEST_POLL = 0.05
 """Seconds between two polls at least, whatever is configured: no busy loop."""
 
 
-def threads(workers: int, name: str) -> Executor:
-    """Return that many threads for exports."""
-    return ThreadPoolExecutor(workers, thread_name_prefix=name)
-
-
 class ExportLoop:
     """Polls and dispatches; `step` runs in the thread that owns it."""
 
     def __init__(
-        self, parts: Parts, *, wake: Callable[[], None], make_pool: Callable[[int, str], Executor] = threads
+        self, parts: Parts, *, wake: Callable[[], None], make_pool: Callable[[int, str], Executor] = DaemonThreads
     ) -> None:
         self._parts = parts
         self._wake = wake
