@@ -18,7 +18,7 @@ from agent.rules.naming import for_display
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agent.model import FileRecord
+    from agent.model import FileRecord, WatchFolder
     from agent.runtime.lanes import Lane
     from agent.runtime.parts import Parts
 
@@ -28,6 +28,8 @@ PAUSE = 1.0
 FOLLOW_EVERY = 15.0
 """Seconds between two looks for ended tasks (design.md §3.6: 30 at most); sooner where `poll_max` is shorter."""
 PURGE_EVERY = 60.0
+FILING_TURN = 10.0
+"""Seconds after which filings let the rest have its turn: each that others hold takes as long as its patience."""
 REFILE_AFTER = 5.0
 """Seconds before a filing is tried again whose file was held by another program."""
 TROUBLE_OF_THE_SERVICE = frozenset(
@@ -65,6 +67,7 @@ class Aftercare:
         self._next_follow = 0.0
         self._next_purge = 0.0
         self._file_again: dict[str, float] = {}
+        """When a filing is tried again whose file others held."""
         self._left_before: set[str] = set()
         self.follows_done = 0
         """Looks for ended tasks so far."""
@@ -105,36 +108,45 @@ class Aftercare:
         self._left_before = left
 
     def _file_away(self) -> None:
-        now = self._clock.monotonic()
-        for record in self._parts.ledger.find_files(to_file=True):
+        began = self._clock.monotonic()
+        planned = self._parts.ledger.find_files(to_file=True)
+        # Those tried longest ago go first: many that others hold keep none from its turn.
+        for record in sorted(planned, key=lambda record: self._file_again.get(record.key, 0.0)):
+            now = self._clock.monotonic()
+            if now - began > FILING_TURN:
+                return
             folder = self._parts.settings.watch_folder(record.watch_folder)
             if folder is None or folder.inbox is None or self._file_again.get(record.key, 0.0) > now:
                 continue
-            lane = self._parts.lanes.submission(folder.name)
-            if not self._parts.files_in_hand.take(record.key):
-                continue
-            try:
-                current = self._parts.ledger.file(record.key)
-                if current is None or not current.filing or current.filed_at is not None:
-                    continue
-                if lane.state.reason not in TROUBLE_OF_THE_SERVICE and not lane.enter():
-                    continue
-                self._parts.file_away.carry_out(folder, current)
-                self._file_again.pop(record.key, None)
-                self._open(lane)
-            except FileBusy as busy:
-                lane.leave()
-                self._file_again[record.key] = now + REFILE_AFTER
-                self._say_why(record, busy.message)
-            except LaneTrouble as trouble:
-                lane.failed(trouble)
-            except StaleRecord:
-                lane.leave()
-            except BaseException:
-                lane.leave()
-                raise
-            finally:
-                self._parts.files_in_hand.release(record.key)
+            if self._parts.files_in_hand.take(record.key):
+                try:
+                    self._carry_out(folder, record)
+                finally:
+                    self._parts.files_in_hand.release(record.key)
+
+    def _carry_out(self, folder: WatchFolder, record: FileRecord) -> None:
+        """Carry out one filing that is still planned, if the lane lets it."""
+        lane = self._parts.lanes.submission(folder.name)
+        current = self._parts.ledger.file(record.key)
+        if current is None or not current.filing or current.filed_at is not None:
+            return
+        if lane.state.reason not in TROUBLE_OF_THE_SERVICE and not lane.enter():
+            return
+        try:
+            self._parts.file_away.carry_out(folder, current)
+            self._file_again.pop(record.key, None)
+            self._open(lane)
+        except FileBusy as busy:
+            lane.leave()
+            self._file_again[record.key] = self._clock.monotonic() + REFILE_AFTER
+            self._say_why(record, busy.message)
+        except LaneTrouble as trouble:
+            lane.failed(trouble)
+        except StaleRecord:
+            lane.leave()
+        except BaseException:
+            lane.leave()
+            raise
 
     @staticmethod
     def _open(lane: Lane) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from agent.errors import LedgerMissing, LocalTrouble, TaskFatal
 from agent.folders import publishing
 from agent.folders.roots import read_marker
+from agent.runtime.operations import PAUSES_NOTE, paused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,11 +61,20 @@ def recover(settings: Settings, ledger: Ledger) -> None:
     for folder in settings.watch_folders:
         for earlier in folder.formerly:
             ledger.rename_watch_folder(earlier, folder.name)
+    _rename_pauses(settings, ledger)
     ledger.forget_settling()
     run = ledger.note(RUN_NOTE)
     if run is not None and not run.get("clean", False):
         _remove_left_behind(settings, ledger)
     ledger.put_note(RUN_NOTE, {"clean": False})
+
+
+def _rename_pauses(settings: Settings, ledger: Ledger) -> None:
+    """Let a watch folder that was paused under an earlier name stay so."""
+    names, everything = paused(ledger)
+    present = {folder.name if (folder := settings.watch_folder(name)) else name for name in names}
+    if present != names:
+        ledger.put_note(PAUSES_NOTE, {"all": everything, "folders": sorted(present)})
 
 
 def end_cleanly(ledger: Ledger) -> None:
