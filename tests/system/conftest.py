@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from sites import QUICK_SANDBOX, Site
 
 from agent.sandbox.server import SandboxServer
 from agent.sandbox.settings import SandboxSettings
+from system.sites import QUICK_SANDBOX, Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

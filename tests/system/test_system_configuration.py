@@ -6,7 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from sites import completed
+
+from system.sites import completed
 
 if TYPE_CHECKING:
     from pathlib import Path

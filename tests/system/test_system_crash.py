@@ -9,11 +9,11 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from sites import QUICK_SANDBOX, Site, pdf, wait_until
 
 from agent.sandbox.faults import Fault
 from agent.sandbox.server import SandboxServer
 from agent.sandbox.settings import SandboxSettings
+from system.sites import QUICK_SANDBOX, Site, pdf, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

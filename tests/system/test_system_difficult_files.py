@@ -11,9 +11,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from sites import Site, document_for, pdf, sha256, tiff, tree, wait_until
 
 from agent.sandbox.samples import BROKEN, DELIVERY_NOTE, INVOICE, read_sample
+from system.sites import Site, document_for, pdf, sha256, tiff, tree, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path

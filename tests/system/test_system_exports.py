@@ -6,11 +6,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sites import QUICK_SANDBOX, Site, document_for, tree, wait_until
 
 from agent.sandbox.faults import Fault
 from agent.sandbox.server import SandboxServer
 from agent.sandbox.settings import SandboxSettings
+from system.sites import QUICK_SANDBOX, Site, document_for, tree, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path

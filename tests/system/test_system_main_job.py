@@ -7,10 +7,10 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from sites import SandboxProcess, Site, completed, sha256, tree, twins
 
 from agent.rules.naming import safe_part
 from agent.sandbox.exporting import safe_part as service_name
+from system.sites import SandboxProcess, Site, completed, sha256, tree, twins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

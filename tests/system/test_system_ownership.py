@@ -6,7 +6,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from sites import Site, sha256, tree, wait_until
+
+from system.sites import Site, sha256, tree, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,11 +7,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sites import QUICK_SANDBOX, Site, document_for, wait_until
 
 from agent.sandbox.faults import Fault
 from agent.sandbox.server import SandboxServer
 from agent.sandbox.settings import SandboxSettings
+from system.sites import QUICK_SANDBOX, Site, document_for, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,1 @@
+"""System tests: real agent processes, real folders, a real sandbox."""
