@@ -76,11 +76,19 @@ class StateLock:
         holder = self.holder()
         if not holder:
             return f"another agent works on {self._state_dir}"
-        since = datetime.fromtimestamp(float(holder.get("since", 0.0)), UTC).astimezone()
         return (
             f"another agent works on {self._state_dir}: process {holder.get('pid')} of {holder.get('user')}"
-            f" on {holder.get('host')}, since {since.isoformat(sep=' ', timespec='seconds')}"
+            f" on {holder.get('host')}, since {_moment(holder.get('since'))}"
         )
+
+
+def _moment(since: Any) -> str:
+    """Return a time as people read it; what a damaged file says instead of one is shown as it is."""
+    try:
+        moment = datetime.fromtimestamp(since, UTC).astimezone()
+    except (TypeError, ValueError, OverflowError, OSError):
+        return str(since)
+    return moment.isoformat(sep=" ", timespec="seconds")
 
 
 def _user() -> str:

@@ -137,6 +137,7 @@ class Workbench:
         )
         self.world: Callable[[], object] = lambda: None
         """What happens outside the agent before each round."""
+        self.settings.state_dir.mkdir(parents=True, exist_ok=True)
         self._dropped = 0
         self._keys = 0
         self.start()

@@ -1,0 +1,175 @@
+"""The control loop: what commands left in the ledger is carried out and answered, whatever it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fakes.workbench import Workbench, watch_folder
+
+from agent.errors import FileRefused, LedgerUnavailable
+from agent.model import LaneReason, Reason
+from agent.runtime.control import PAUSE, STATUS_EVERY, STATUS_NOTE, Control
+from agent.runtime.operations import Operations
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.model import Request
+
+
+class Controlled:
+    """A bench with its control loop."""
+
+    def __init__(self, base: Path) -> None:
+        self.bench = Workbench(base, *(watch_folder(base, name) for name in ("one", "two")))
+        self.rescanned: list[str] = []
+        self.live: dict[str, Any] = {"lanes": []}
+        self.woken = 0
+        parts = self.bench.parts
+        operations = Operations(
+            parts.settings,
+            ledger=parts.ledger,
+            clock=parts.clock,
+            file_away=parts.file_away,
+            files_in_hand=parts.files_in_hand,
+        )
+        self.control = Control(
+            parts, operations, rescan=self.rescanned.append, live=lambda: self.live, changed=self.wake
+        )
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def ask(self, command: str, **arguments: Any) -> Request:
+        """Leave a request, let the loop run once, and return the request as it is then."""
+        ledger = self.bench.ledger
+        number = ledger.ask(command, arguments, now=self.bench.clock.now())
+        self.control.step()
+        request = ledger.request(number)
+        assert request is not None
+        return request
+
+    def reason(self, lane: str) -> LaneReason | None:
+        return self.bench.parts.lanes[lane].state.reason
+
+
+@pytest.fixture
+def controlled(tmp_path: Path) -> Controlled:
+    return Controlled(tmp_path)
+
+
+def test_a_wish_is_carried_out_within_a_second(controlled: Controlled) -> None:
+    assert controlled.control.step() == PAUSE <= 0.5
+
+
+def test_a_request_is_answered_once_and_everybody_woken(controlled: Controlled) -> None:
+    request = controlled.ask("pause", folder="one")
+    assert (request.ok, request.done_at) == (True, controlled.bench.clock.now())
+    assert "one is paused" in request.answer["message"]
+    assert controlled.woken > 0
+    assert controlled.bench.ledger.open_requests() == []
+
+
+def test_a_pause_stops_both_lanes_of_its_folder_and_no_others(controlled: Controlled) -> None:
+    controlled.ask("pause", folder="one")
+    assert [controlled.reason(f"{name}/{way}") for name in ("one", "two") for way in ("submission", "export")] == [
+        LaneReason.PAUSED,
+        LaneReason.PAUSED,
+        None,
+        None,
+    ]
+
+
+def test_everything_paused_and_resumed(controlled: Controlled) -> None:
+    controlled.ask("pause")
+    assert controlled.reason("two/export") is LaneReason.PAUSED
+    controlled.ask("resume")
+    assert controlled.reason("two/export") is None
+
+
+def test_a_pause_from_before_the_start_is_heeded(controlled: Controlled) -> None:
+    controlled.ask("pause", folder="two")
+    controlled.bench.start()
+    again = Control(
+        controlled.bench.parts,
+        controlled.control._operations,
+        rescan=lambda _folder: None,
+        live=dict,
+        changed=lambda: None,
+    )
+    again.apply_pauses()
+    assert controlled.bench.parts.lanes.submission("two").state.reason is LaneReason.PAUSED
+
+
+def test_a_rescan_is_for_the_detection_of_that_folder_or_of_all(controlled: Controlled) -> None:
+    assert controlled.ask("rescan", folder="one").ok
+    assert controlled.ask("rescan").ok
+    assert controlled.rescanned == ["one", ""]
+
+
+def test_a_retry_is_carried_out_by_the_agent(controlled: Controlled) -> None:
+    bench = controlled.bench
+    bench.drop("a.pdf")
+    bench.service.script("submit", FileRefused("no", reason=Reason.REFUSED_BY_SERVICE))
+    bench.submit()
+    assert controlled.ask("retry", targets=["a.pdf"]).ok
+    assert bench.names("inbox") == ["a.pdf"]
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("pause", {"folder": "three"}),
+        ("resolve", {"id": "123456", "reject": True}),
+        ("resolve", {}),
+        ("retry", {"nonsense": 1}),
+        ("from a newer version", {}),
+    ],
+)
+def test_what_cannot_be_done_is_answered_with_the_reason_and_stops_nothing(
+    controlled: Controlled, command: str, arguments: dict[str, Any]
+) -> None:
+    request = controlled.ask(command, **arguments)
+    assert (request.ok, request.done_at is None) == (False, False)
+    assert request.answer["message"]
+    assert controlled.ask("pause").ok
+
+
+def test_an_answer_the_ledger_cannot_take_is_given_later(controlled: Controlled) -> None:
+    ledger = controlled.bench.ledger
+    number = ledger.ask("pause", {"folder": "one"}, now=0.0)
+    ledger.trouble = LedgerUnavailable("disk full")
+    with pytest.raises(LedgerUnavailable):
+        controlled.control.step()
+    ledger.trouble = None
+    controlled.control.step()
+    request = ledger.request(number)
+    assert request is not None
+    assert request.ok
+
+
+def test_status_is_noted_at_once_when_it_changes_and_else_every_few_seconds(controlled: Controlled) -> None:
+    bench, noted = controlled.bench, []
+    put_note = bench.ledger.put_note
+
+    def put(name: str, value: Any) -> None:
+        noted.append((name, value["lanes"]))
+        put_note(name, value)
+
+    bench.ledger.put_note = put  # type: ignore[method-assign]  # counts
+    for _ in range(int(3 * STATUS_EVERY / PAUSE)):
+        controlled.control.step()
+        bench.clock.advance(PAUSE)
+    assert noted == [(STATUS_NOTE, [])] * 3
+    controlled.live = {"lanes": ["trouble"]}
+    controlled.control.step()
+    assert noted[-1] == (STATUS_NOTE, ["trouble"])
+
+
+def test_the_note_says_when_and_who(controlled: Controlled) -> None:
+    controlled.control.step()
+    note = controlled.bench.ledger.note(STATUS_NOTE)
+    assert note is not None
+    assert (note["at"], note["lanes"]) == (controlled.bench.clock.now(), [])
+    assert note["pid"] > 0

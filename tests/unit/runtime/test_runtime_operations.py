@@ -1,0 +1,184 @@
+"""What an operator can ask for, beside a running agent and without one; the commands' own tests ask for the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fakes.memory_service import AfterActing
+from fakes.workbench import Workbench, pdf, watch_folder
+
+from agent.errors import FileBusy, FileRefused, OutcomeUnknown, UserError
+from agent.folders import filing
+from agent.folders.roots import MARKER
+from agent.model import FileState, Reason, ServiceTaskState, TaskState
+from agent.runtime.operations import Operations, paused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REFUSED = FileRefused("no pages", reason=Reason.REFUSED_BY_SERVICE)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    return Workbench(tmp_path)
+
+
+def operations(bench: Workbench) -> Operations:
+    return Operations(
+        bench.settings,
+        ledger=bench.parts.ledger,
+        clock=bench.process_clock,
+        file_away=bench.parts.file_away,
+        files_in_hand=bench.parts.files_in_hand,
+    )
+
+
+def refused(bench: Workbench, path: str = "a.pdf") -> None:
+    bench.drop(path)
+    bench.service.script("submit", REFUSED)
+    bench.submit()
+
+
+def held(bench: Workbench, path: str = "a.pdf", *, arrived: bool = False) -> str:
+    bench.drop(path)
+    outcome = OutcomeUnknown("504")
+    bench.service.script("submit", AfterActing(outcome) if arrived else outcome)
+    bench.submit()
+    bench.clock.advance(61 * 3600)
+    bench.parts.unknown.work()
+    record = bench.file(path)
+    assert record.state is FileState.HELD
+    return record.key
+
+
+# --- retry -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_retried_file_is_a_new_file_with_a_new_key_and_a_task_of_its_own(bench: Workbench) -> None:
+    refused(bench)
+    old = bench.file("a.pdf").key
+    assert operations(bench).retry(targets=["a.pdf"])["ok"]
+    bench.run()
+    new = next(record for record in bench.files() if record.key != old)
+    assert (new.state, bench.ledger.file(old).state) == (FileState.ARCHIVED, FileState.GONE)  # type: ignore[union-attr]  # is there
+    assert bench.names("error") == []
+
+
+def test_the_source_of_a_failed_task_is_sent_as_a_new_task(bench: Workbench) -> None:
+    bench.service.processing_time = 1e9
+    bench.drop("a.pdf")
+    bench.submit()
+    bench.service.end("task-0001", ServiceTaskState.FAILED)
+    bench.rounds(3)
+    bench.service.processing_time = 0.0
+    assert operations(bench).retry(targets=["task-0001"])["ok"]
+    bench.run()
+    assert [submission.content for submission in bench.service.submissions] == [pdf("a.pdf")] * 2
+    assert bench.task("task-0002").state is TaskState.EXPORTED
+
+
+def test_a_file_that_is_being_moved_is_not_moved_twice(bench: Workbench) -> None:
+    refused(bench)
+    bench.parts.files_in_hand.take(bench.file("a.pdf").key)
+    answer = operations(bench).retry(targets=["a.pdf"])
+    assert not answer["ok"]
+    assert bench.names("inbox") == []
+
+
+def test_a_retry_somebody_keeps_from_being_done_is_done_later(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(**_arguments: Any) -> str:
+        raise FileBusy("another program holds it open")
+
+    refused(bench)
+    with monkeypatch.context() as patch:
+        patch.setattr(filing, "file_away", busy)
+        assert not operations(bench).retry(targets=["a.pdf"])["ok"]
+    bench.run()
+    assert len(bench.service.submissions) == 1
+    assert bench.names("error") == []
+
+
+def test_every_held_export_gets_another_round_with_all(bench: Workbench) -> None:
+    bench.drop("a.pdf")
+    bench.submit()
+    bench.ledger.commit(bench.task().change(held=True, attempts=10))
+    operations(bench).retry(everything=True)
+    task = bench.task()
+    assert (task.held, task.attempts, task.retry_at) == (False, 0, None)
+
+
+# --- resolve ---------------------------------------------------------------------------------------------------------
+
+
+def test_sent_again_it_settles_is_checked_and_sent_with_a_new_intent(bench: Workbench) -> None:
+    key = held(bench)
+    operations(bench).resolve(id=key[:12], resubmit=True)
+    bench.run()
+    assert [submission.upload.key for submission in bench.service.submissions] == [key]
+
+
+def test_named_as_a_task_it_is_filed_and_its_export_comes(bench: Workbench) -> None:
+    key = held(bench, arrived=True)
+    operations(bench).resolve(id=key, submitted="task-0001")
+    bench.rounds(5)
+    assert bench.file("a.pdf").state is FileState.ARCHIVED
+    assert bench.task("task-0001").state is TaskState.EXPORTED
+    assert len(bench.service.submissions) == 1
+
+
+def test_rejected_it_lies_in_error_with_a_note(bench: Workbench) -> None:
+    key = held(bench)
+    operations(bench).resolve(id=key, reject=True)
+    assert bench.file("a.pdf").state is FileState.REJECTED
+    assert bench.names("error") == ["a.pdf", "a.pdf.error.txt"]
+
+
+def test_an_id_that_means_two_files_decides_neither(bench: Workbench) -> None:
+    held(bench, "a.pdf")
+    held(bench, "b.pdf")
+    with pytest.raises(UserError, match="more than one"):
+        operations(bench).resolve(id="0000", reject=True)
+    assert {record.state for record in bench.files()} == {FileState.HELD}
+
+
+# --- pause, adopt ----------------------------------------------------------------------------------------------------
+
+
+def test_one_of_several_paused_folders_can_be_resumed(tmp_path: Path) -> None:
+    bench = Workbench(tmp_path, *(watch_folder(tmp_path, name) for name in ("one", "two")))
+    operations(bench).pause()
+    operations(bench).resume(folder="one")
+    assert paused(bench.ledger) == ({"two"}, False)
+
+
+def test_adopting_makes_the_markers_ours(bench: Workbench) -> None:
+    for root in ("inbox", "output"):
+        (bench.place(root) / MARKER).write_text("f" * 32 + "\n", encoding="ascii")
+    assert operations(bench).adopt(folder="invoices")["ok"]
+    for root in ("inbox", "output"):
+        assert (bench.place(root) / MARKER).read_text(encoding="ascii").strip() == bench.ledger.ledger_id
+
+
+def test_after_adopting_another_output_what_was_staged_in_the_old_one_is_written_anew(bench: Workbench) -> None:
+    """Else its files, missing here, would count as read, and the service would delete its copy."""
+    bench.recover()
+    bench.drop("a.pdf")
+    bench.submit()
+    bench.export_loop._guards["invoices"].check()
+    bench.ledger.commit(bench.task().change(state=TaskState.PROCESSING, staged=True))
+    bench.place("output").rename(bench.base / "old")
+    bench.place("output").mkdir()
+    operations(bench).adopt(folder="invoices")
+    bench.start()
+    bench.run()
+    assert bench.names("output") == ["a.csv", "a.pdf"]
+
+
+def test_a_name_nobody_knows_is_a_mistake_of_the_command(bench: Workbench) -> None:
+    for command in ("pause", "resume", "adopt", "rescan"):
+        with pytest.raises(UserError, match="no watch folder bills"):
+            operations(bench).carry_out(command, {"folder": "bills"})

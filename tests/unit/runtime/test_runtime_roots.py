@@ -1,0 +1,145 @@
+"""Root guards: a lane that waits for its root, says why, and goes on by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from fakes.workbench import Workbench
+
+from agent.errors import LocalTrouble
+from agent.folders.roots import MARKER
+from agent.model import LaneReason, RootKind
+from agent.runtime.operations import Operations
+from agent.runtime.roots import LOOK_AGAIN, RootGuard
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.runtime.lanes import Lane
+
+KINDS = [RootKind.INBOX, RootKind.OUTPUT]
+
+
+class Guarded:
+    """One root with its guard and lane."""
+
+    def __init__(self, bench: Workbench, kind: RootKind) -> None:
+        self.bench = bench
+        self.root = bench.place(kind.value)
+        self.kind = kind
+        lanes = bench.parts.lanes
+        self.lane: Lane = lanes.submission("invoices") if kind is RootKind.INBOX else lanes.export("invoices")
+        self.guard = self.again()
+
+    def again(self) -> RootGuard:
+        return RootGuard(self.bench.folder, self.kind, ledger=self.bench.ledger, lane=self.lane)
+
+    def reason(self) -> LaneReason | None:
+        return self.lane.state.reason
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.value)
+def guarded(tmp_path: Path, request: pytest.FixtureRequest) -> Guarded:
+    return Guarded(Workbench(tmp_path), request.param)
+
+
+def test_a_root_seen_for_the_first_time_is_marked_and_remembered(guarded: Guarded) -> None:
+    assert guarded.guard.check()
+    known = guarded.bench.ledger.root("invoices", guarded.kind)
+    assert known is not None
+    assert (known.path, known.marked) == (str(guarded.root), True)
+    assert (guarded.root / MARKER).read_text(encoding="ascii").strip() == guarded.bench.ledger.ledger_id
+
+
+def test_a_healthy_root_costs_the_ledger_no_write(guarded: Guarded) -> None:
+    guarded.guard.check()
+    commits = []
+    guarded.bench.ledger.commit = lambda *changes: commits.append(changes)  # type: ignore[method-assign]  # counts
+    for _ in range(5):
+        assert guarded.guard.check()
+    assert commits == []
+
+
+def test_a_root_that_is_away_makes_the_lane_wait_and_coming_back_opens_it(guarded: Guarded) -> None:
+    guarded.guard.check()
+    away = guarded.bench.base / "away"
+    guarded.root.rename(away)
+    assert not guarded.guard.check()
+    missing = {RootKind.INBOX: LaneReason.INBOX_MISSING, RootKind.OUTPUT: LaneReason.OUTPUT_MISSING}
+    assert guarded.reason() is missing[guarded.kind]
+    assert guarded.lane.state.hint
+    away.rename(guarded.root)
+    assert guarded.guard.check()
+    assert (guarded.reason(), guarded.lane.enter()) == (None, True)
+
+
+def test_another_folder_in_its_place_is_not_touched(guarded: Guarded) -> None:
+    guarded.guard.check()
+    guarded.root.rename(guarded.bench.base / "away")
+    guarded.root.mkdir()
+    assert not guarded.guard.check()
+    assert guarded.reason() is LaneReason.ROOT_CHANGED
+    assert list(guarded.root.iterdir()) == []
+
+
+def test_a_marker_that_was_deleted_is_written_again(guarded: Guarded) -> None:
+    guarded.guard.check()
+    (guarded.root / MARKER).unlink()
+    assert guarded.guard.check()
+    assert (guarded.root / MARKER).exists()
+
+
+def test_a_root_of_another_agent_is_left_alone(guarded: Guarded) -> None:
+    (guarded.root / MARKER).write_text("f" * 32 + "\n", encoding="ascii")
+    assert not guarded.guard.check()
+    assert guarded.reason() is LaneReason.OWNED_BY_OTHER_AGENT
+    assert (guarded.root / MARKER).read_text(encoding="ascii").startswith("ffff")
+
+
+def test_what_an_operator_adopted_is_worked_on_without_a_restart(guarded: Guarded) -> None:
+    (guarded.root / MARKER).write_text("f" * 32 + "\n", encoding="ascii")
+    guarded.guard.check()
+    Operations(
+        guarded.bench.settings,
+        ledger=guarded.bench.ledger,
+        clock=guarded.bench.clock,
+        file_away=guarded.bench.parts.file_away,
+    ).adopt(folder="invoices")
+    assert guarded.guard.check()
+    assert guarded.reason() is None
+
+
+def test_since_says_when_it_began_however_often_it_is_looked_at(guarded: Guarded) -> None:
+    guarded.guard.check()
+    guarded.root.rename(guarded.bench.base / "away")
+    guarded.guard.check()
+    began = guarded.bench.clock.now()
+    for _ in range(5):
+        guarded.bench.clock.advance(LOOK_AGAIN)
+        guarded.guard.check()
+    assert guarded.lane.state.since == began
+
+
+def test_while_the_root_is_away_nobody_works_there(guarded: Guarded) -> None:
+    guarded.guard.check()
+    guarded.root.rename(guarded.bench.base / "away")
+    for _ in range(20):
+        guarded.guard.check()
+        guarded.bench.clock.advance(2.0)
+        assert not guarded.lane.enter()
+
+
+def test_a_healthy_root_does_not_open_a_lane_that_waits_for_something_else(guarded: Guarded) -> None:
+    guarded.guard.check()
+    guarded.lane.failed(LocalTrouble("full", reason=LaneReason.DISK_FULL))
+    assert guarded.guard.check()
+    assert guarded.reason() is LaneReason.DISK_FULL
+
+
+def test_a_new_process_knows_the_root_again(guarded: Guarded) -> None:
+    guarded.guard.check()
+    guarded.root.rename(guarded.bench.base / "away")
+    guarded.root.mkdir()
+    assert not guarded.again().check()
+    assert guarded.reason() is LaneReason.ROOT_CHANGED

@@ -1,0 +1,46 @@
+"""Signals: the first asks for an orderly stop, the second ends the process at once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from agent.runtime.signals import HARD_EXIT, STOP_SIGNALS
+
+PROGRAM = """
+import signal, sys, threading
+from agent.runtime.signals import stop_on_signals
+stop = threading.Event()
+stop_on_signals(stop)
+for _ in range(int(sys.argv[2])):
+    signal.raise_signal(signal.Signals(int(sys.argv[1])))
+print("orderly" if stop.is_set() else "still running", flush=True)
+"""
+
+
+def told(number: int, times: int) -> tuple[int, str]:
+    """Run a process that gets a signal so often; return its exit status and what it said."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(int(number)), str(times)],
+        check=False,
+        timeout=50,
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stdout.strip()
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
+def test_the_first_signal_asks_for_an_orderly_stop(number: signal.Signals) -> None:
+    assert told(number, 1) == (0, "orderly")
+
+
+def test_the_second_signal_ends_the_process_at_once() -> None:
+    assert told(signal.SIGINT, 2) == (HARD_EXIT, "")
+
+
+def test_what_a_console_or_a_service_manager_sends_is_heeded() -> None:
+    assert {"SIGINT", "SIGTERM"} <= {number.name for number in STOP_SIGNALS}
