@@ -140,7 +140,6 @@ def test_nothing_is_sent_while_the_ledgers_disk_has_less_than_min_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = Workbench(tmp_path, watch_folder(tmp_path), min_free=1000)
-    bench.settings.state_dir.mkdir()
     bench.scan()
     bench.drop("a.pdf")
     with monkeypatch.context() as patch:
