@@ -216,9 +216,10 @@ class Exporting:
         trouble = self._cancel_if_possible(record)
         now = self._clock.now()
         changed = record.change(
-            state=TaskState.PROCESSING,
+            # While we may hold the lease it says so: recovery gives it back once the service can be reached.
+            state=TaskState.PROCESSING if trouble is None else TaskState.EXPORTING,
             state_at=now,
-            started_at=None,
+            started_at=None if trouble is None else record.started_at,
             attempts=attempts,
             held=exhausted,
             retry_at=now + settings.retry_delay,
@@ -231,7 +232,7 @@ class Exporting:
             raise trouble
 
     def _cancel_if_possible(self, record: TaskRecord) -> ServiceTrouble | None:
-        """Cancel the lease; return why that cannot be now: it ends by itself then, and the attempt counts."""
+        """Cancel the lease; return why that cannot be now: the attempt counts all the same."""
         try:
             self._cancel(record)
         except ServiceTrouble as trouble:
@@ -294,4 +295,4 @@ class Exporting:
                 self._complete(folder, record)
                 return
             self._cancel(record)
-            self._back(record, "an interrupted export was given back")
+            self._back(record, record.detail or "an interrupted export was given back")

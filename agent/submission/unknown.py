@@ -34,6 +34,14 @@ MOST_DOUBLINGS = 6
 """Beyond LAST_PAUSE; a wait of days makes thousands of looks, and no float holds two to the power of that."""
 
 
+Attempt = tuple[str, int]
+"""A file's key, and which of its submissions."""
+
+
+def _attempt(record: FileRecord) -> Attempt:
+    return record.key, record.attempts
+
+
 class Unknown:
     """Resolves unknown outcomes; the quiet time of each runs on this process's monotonic clock."""
 
@@ -51,8 +59,9 @@ class Unknown:
         self._service = service
         self._clock = clock
         self._retry = retry
-        self._quiet_since: dict[str, float] = {}
-        self._looks: dict[str, tuple[int, float]] = {}
+        # By key and attempt: a file that was sent again and is unknown again has its whole quiet time before it.
+        self._quiet_since: dict[Attempt, float] = {}
+        self._looks: dict[Attempt, tuple[int, float]] = {}
 
     def work(self) -> Sequence[FileRecord]:
         """Look once for every unknown outcome that is due and return those records as they stand now.
@@ -61,10 +70,10 @@ class Unknown:
         """
         now = self._clock.monotonic()
         records = self._ledger.find_files(states=[FileState.UNKNOWN])
-        self._forget_others({record.key for record in records})
+        self._forget_others({_attempt(record) for record in records})
         found = []
         for record in records:
-            looks, due = self._looks.get(record.key, (0, 0.0))
+            looks, due = self._looks.get(_attempt(record), (0, 0.0))
             if now < due:
                 continue
             resolved = self._look_up(record)
@@ -72,13 +81,13 @@ class Unknown:
             if resolved is None:
                 doubled = FIRST_LOOK * 2 ** min(looks, MOST_DOUBLINGS)
                 pause = min(LAST_PAUSE, doubled, max(FIRST_LOOK, self._retry.unknown_wait / 4))
-                self._looks[record.key] = (looks + 1, now + pause)
+                self._looks[_attempt(record)] = (looks + 1, now + pause)
         return found
 
-    def _forget_others(self, keys: set[str]) -> None:
+    def _forget_others(self, attempts: set[Attempt]) -> None:
         for known in (self._quiet_since, self._looks):
-            for key in known.keys() - keys:
-                del known[key]
+            for attempt in known.keys() - attempts:
+                del known[attempt]
 
     def _look_up(self, record: FileRecord) -> FileRecord | None:
         """Return the record as decided; None while it stays unknown."""
@@ -101,7 +110,7 @@ class Unknown:
         candidates = [task for task in tasks if task.id not in known]
         if candidates:
             return self._found(record, candidates)
-        quiet_since = self._quiet_since.setdefault(record.key, self._clock.monotonic())
+        quiet_since = self._quiet_since.setdefault(_attempt(record), self._clock.monotonic())
         if self._clock.monotonic() - quiet_since < self._retry.unknown_wait:
             return None
         return self._send_again(record)

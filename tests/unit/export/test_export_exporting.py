@@ -248,7 +248,11 @@ def test_a_transient_error_counts_though_the_lease_cannot_be_given_back(export: 
     export.service.script("cancel_export", DOWN)
     with pytest.raises(ServiceUnavailable):
         export.work()
-    assert (export.task.state, export.task.attempts) == (TaskState.PROCESSING, 1)
+    assert (export.state, export.task.attempts) == ("exporting", 1)
+    export.recover()
+    assert (export.state, export.task.attempts, export.task.detail) == ("processing", 1, "cut")
+    assert export.task.retry_at is not None
+    assert export.at_service().state is ServiceTaskState.PENDING_START
 
 
 def test_attempts_that_are_used_up_hold_the_task_for_the_operator(tmp_path: Path) -> None:

@@ -83,6 +83,16 @@ def test_no_task_for_the_quiet_time_it_is_sent_again_and_not_before(bench: Workb
     assert bench.file("a.pdf").attempts == 2
 
 
+def test_unknown_again_after_it_was_sent_again_it_has_the_whole_quiet_time_before_it(bench: Workbench) -> None:
+    unknown(bench, NOT_THERE)
+    look(bench, seconds=680)
+    bench.service.script("submit", NOT_THERE)
+    bench.submit()  # before anybody looked in between
+    assert bench.file("a.pdf").state is FileState.UNKNOWN
+    look(bench, seconds=590)
+    assert bench.file("a.pdf").state is FileState.UNKNOWN
+
+
 def test_while_the_service_is_away_no_quiet_time_begins(bench: Workbench) -> None:
     unknown(bench, NOT_THERE)
     bench.service.script("find_submission", *[DOWN] * 40)
