@@ -33,7 +33,7 @@ def warn_about_unsafe_values(settings: Settings, warn: Callable[[document.Path, 
     )
     when(service.timeout == 0, ("service", "timeout"), "0: no request can be answered in time")
     when(service.min_speed == 0, ("service", "min_speed"), "0: a request that crawls is never given up")
-    when(service.connections == 0, ("service", "connections"), "0: nothing is ever sent")
+    when(service.connections == 0, ("service", "connections"), "0 means 1: one upload at a time")
     when(service.lease < SHORTEST_LEASE, ("service", "lease"), "shorter than 1m: larger exports never finish")
     when(retry.first == 0, ("retry", "first"), "0: a service in trouble is asked without a pause")
     when(retry.max < retry.first, ("retry", "max"), "shorter than retry.first: it is the only wait there is")

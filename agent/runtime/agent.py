@@ -31,6 +31,7 @@ side, so that the ledger's commits and the folders' syncs are shared."""
 GRACE = 20.0
 """Seconds that requests under way get once the agent is told to stop (design.md §7)."""
 
+BUSY = (FileState.WAITING, FileState.SENDING, FileState.UNKNOWN)
 UNFINISHED = (
     FileState.STALLED,
     FileState.HELD,
@@ -101,8 +102,10 @@ class Agent:
             if not inbox.root.is_dir():
                 continue
             for path in inbox.excluded:
+                # Elsewhere only where its parent is there: below an unmounted share nothing may be made.
+                is_below = path.is_relative_to(inbox.root)
                 try:
-                    path.mkdir(parents=True, exist_ok=True)
+                    path.mkdir(parents=is_below, exist_ok=True)
                 except OSError as error:
                     # The lane says so as soon as something is to be filed there.
                     logger.warning("%s: %s cannot be made: %s", inbox.folder.name, path, error)
@@ -173,15 +176,22 @@ class Agent:
         ledger = self._parts.ledger
         if len(self._parts.files_in_hand) or len(self._parts.tasks_in_hand):
             return False
-        busy = [FileState.WAITING, FileState.SENDING, FileState.UNKNOWN]
-        if self.submits and (ledger.find_files(states=busy, limit=1) or ledger.find_files(to_file=True, limit=1)):
-            return False
+        for folder in self._parts.settings.watch_folders if self.submits else ():
+            if ledger.find_files(watch_folder=folder.name, states=BUSY, limit=1):
+                return False
+            if ledger.find_files(watch_folder=folder.name, to_file=True, limit=1):
+                return False
         if not self.exports or self._export_loop is None:
             return True
         return not self._own_open_tasks() and self._export_loop.polls > 0
 
     def _own_open_tasks(self) -> bool:
-        return any(not record.held for record in self._parts.ledger.find_tasks(is_open=True))
+        """Return whether a task of a configured watch folder may still change; a held one waits for the operator."""
+        return any(
+            not record.held
+            for folder in self._parts.settings.watch_folders
+            for record in self._parts.ledger.find_tasks(watch_folder=folder.name, is_open=True)
+        )
 
     def unfinished(self, *, since: float) -> list[str]:
         """Return a line for each file or task that `run --once` leaves undone, or that went to error/ `since` then."""
