@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 FORGOTTEN_AFTER = 60 * 3600.0
 """Seconds after which the service may have forgotten a task it finished (it does at about 72 h, seed 000)."""
 
+CLOCK_SLACK = 5.0
+"""Seconds our clock may go back unnoticed: as much as the look-up allows (apis.md 1.4)."""
 FIRST_LOOK = 1.0
 LAST_PAUSE = 60.0
 """Seconds between two look-ups: doubling from the first to the last."""
@@ -95,6 +97,8 @@ class Unknown:
         sent_at = record.intent_at if record.intent_at is not None else record.state_at
         if now - sent_at > FORGOTTEN_AFTER:
             return self._hold(record, "it was sent more than 60 hours ago: the service may have forgotten the task")
+        if now < sent_at - CLOCK_SLACK:
+            return self._hold(record, "the clock was set back since it was sent: its task cannot be told by its time")
         tasks = self._service.find_submission(
             Lookup(
                 key=record.key,

@@ -139,6 +139,13 @@ def test_after_60_hours_it_is_held_for_the_operator(bench: Workbench) -> None:
     assert "60 hours" in record.detail
 
 
+def test_a_clock_set_back_since_it_was_sent_means_held(bench: Workbench) -> None:
+    unknown(bench, LOST)
+    bench.clock.jump(-3600)
+    bench.parts.unknown.work()
+    assert bench.file("a.pdf").state is FileState.HELD
+
+
 def test_a_service_that_cannot_say_means_held(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     unknown(bench, LOST)
     monkeypatch.setattr(bench.service, "find_submission", lambda _lookup: None)
