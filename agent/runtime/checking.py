@@ -160,9 +160,13 @@ def _check_place(subject: str, place: Path, root: Path, *, min_free: int) -> Ite
     elif os.path.lexists(place):
         yield _problem(subject, "is no folder", "move away what has its name")
         return
-    elif not place.is_relative_to(root) and (trouble := probing.try_writing(probing.nearest_folder(place))):
-        yield _problem(subject, f"cannot be made: {trouble[0]}", trouble[1])
-        return
+    elif not place.is_relative_to(root):
+        if not probing.is_folder(place.parent):
+            yield _problem(subject, "neither it nor its parent folder is there", "make its parent folder")
+            return
+        if trouble := probing.try_writing(place.parent):
+            yield _problem(subject, f"cannot be made: {trouble[0]}", trouble[1])
+            return
     if not system.same_device(place, root):
         yield _check_space(subject, probing.nearest_folder(place), min_free)
         yield _warning(

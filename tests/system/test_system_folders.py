@@ -269,6 +269,7 @@ def test_an_unreadable_file_stays_and_is_sent_once_it_can_be_read(site: Site) ->
 
 def test_an_archive_elsewhere_gets_the_same_tree(site: Site, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
     site.configure(archive=str(elsewhere / "kept"), error=str(elsewhere / "refused"))
     content = site.drop("sub/one.pdf")
     site.drop("sub/text.pdf", b"only text")

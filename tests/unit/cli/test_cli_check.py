@@ -131,6 +131,19 @@ def test_a_root_that_is_not_there_is_a_problem(office: Office, name: str) -> Non
     assert "fsagent init" in line
 
 
+def test_an_archive_elsewhere_whose_parent_is_not_there_is_a_problem(office: Office, server: SandboxServer) -> None:
+    office.write_config(
+        url=server.url,
+        project_id=DEMO_PROJECT_ID,
+        watch_folders__archive=str(office.base / "not mounted" / "archive"),
+    )
+
+    (line,) = problems(office.run("check"))
+
+    assert "not mounted" in line
+    assert "make its parent folder" in line
+
+
 def test_a_folder_that_may_not_be_written_to_is_a_problem(office: Office) -> None:
     office.output.chmod(0o500)
     may_write = os.access(office.output, os.W_OK)
