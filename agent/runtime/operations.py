@@ -189,7 +189,6 @@ class Operations:
     ) -> Answer:
         """Decide a held file: it became this task, it is sent again, or it goes to error/."""
         record = self._held(id, here)
-        folder = self._settings.watch_folder(record.watch_folder)
         now = self._clock.now()
         shown = for_display(record.relative_path)
         if submitted:
@@ -208,6 +207,11 @@ class Operations:
             self._ledger.commit(replace(changed, detail="the operator has it sent again"), event)
             return {"ok": True, "message": f"{shown} is sent again"}
         assert reject
+        return self._resolve_rejected(record, now=now)
+
+    def _resolve_rejected(self, record: FileRecord, *, now: float) -> Answer:
+        folder = self._settings.watch_folder(record.watch_folder)
+        shown = for_display(record.relative_path)
         changed = record.change(
             state=FileState.REJECTED,
             state_at=now,
@@ -216,12 +220,16 @@ class Operations:
             filing="error",
             destination=record.relative_path,
         )
-        self._ledger.commit(changed, Event(now, record.watch_folder, "resolved", "rejected", record.key))
-        if folder is not None and folder.inbox is not None:
-            try:
+        is_ours = self._files_in_hand.take(record.key)
+        try:
+            self._ledger.commit(changed, Event(now, record.watch_folder, "resolved", "rejected", record.key))
+            if is_ours and folder is not None and folder.inbox is not None:
                 self._file_away.carry_out(folder, changed)
-            except (FileBusy, LaneTrouble) as trouble:
-                return {"ok": True, "message": f"{shown} goes to error/ once this is over: {trouble.message}"}
+        except (FileBusy, LaneTrouble) as trouble:
+            return {"ok": True, "message": f"{shown} goes to error/ once this is over: {trouble.message}"}
+        finally:
+            if is_ours:
+                self._files_in_hand.release(record.key)
         return {"ok": True, "message": f"{shown} is in error/"}
 
     def _resolve_submitted(self, record: FileRecord, task_id: str, *, now: float) -> Answer:

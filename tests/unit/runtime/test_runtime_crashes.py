@@ -40,7 +40,7 @@ HALF = b"%PDF-1.4\nand the rest never came"
 EXPORTED = {"sub/a.csv": b"name\na.pdf\n", "sub/a.pdf": pdf(A)}
 
 
-STRIDE = 1 if os.open in os.supports_dir_fd else 8
+STRIDE = 1 if os.open in os.supports_dir_fd else 24
 """Where folders are walked by paths (Windows, Wine) every life takes ten times as long: a sample has to do."""
 AGAIN_EVERY = 11
 
@@ -215,6 +215,38 @@ def test_copies_of_exports_in_an_archive_of_their_own(sweep: Sweep) -> None:
         assert copies is not None
         assert {p.relative_to(copies).as_posix(): p.read_bytes() for p in copies.rglob("*") if p.is_file()} == EXPORTED
 
+    sweep.run(check, fewest=70)
+
+
+def test_a_file_that_was_announced_takes_its_ready_file_along(sweep: Sweep) -> None:
+    sweep.folder = lambda _base: {"ready_file": "{file_name}.ready"}
+
+    def prepare(bench: Workbench) -> None:
+        bench.drop(A)
+        bench.drop(f"{A}.ready", b"")
+
+    def check(bench: Workbench) -> None:
+        assert_exported_once(bench)
+        assert_folders(bench, archive={A: pdf(A), f"{A}.ready": b""}, output=EXPORTED)
+
+    sweep.prepare = prepare
+    sweep.run(check, fewest=70)
+
+
+def test_twins_of_which_one_is_enough(sweep: Sweep) -> None:
+    sweep.folder = lambda _base: {"on_duplicate": "skip"}
+
+    def prepare(bench: Workbench) -> None:
+        bench.drop("one.pdf", pdf("same"))
+        bench.drop("two.pdf", pdf("same"))
+
+    def check(bench: Workbench) -> None:
+        assert [submission.content for submission in bench.service.submissions] == [pdf("same")]
+        assert sorted(record.state for record in bench.files()) == [FileState.ARCHIVED, FileState.DUPLICATE]
+        assert bench.contents("archive") == {"one.pdf": pdf("same"), "two.pdf": pdf("same")}
+        assert bench.task().state is TaskState.EXPORTED
+
+    sweep.prepare = prepare
     sweep.run(check, fewest=70)
 
 
