@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ DRIVE_C = PREFIX / "drive_c"
 HOME = LAB / "home"  # Wine and its programs write nothing into the user's own
 PYTHON = LAB / "python"
 STAMP = ".stamp"
+MARK = "FSAGENT_WINE_PROCESS"  # in the environment of our processes only; somebody's shell may have a WINEPREFIX too
 
 WINE_FOLDERS = "/usr/lib/wine"  # Debian keeps wine64 off the PATH
 STEP_SECONDS = 300.0
@@ -38,6 +41,10 @@ FOREIGN_PREFIXES = ("PYTHON", "PYTEST_", "COV_", "XDG_")
 
 class CannotBeHadError(Exception):
     """Something that the Windows tests need is missing here; the text says what and what to do."""
+
+
+class ServerDiedError(Exception):
+    """Wine's server crashed: every Windows process hangs from then on, and nothing can be said of what ran."""
 
 
 def find_program(name: str) -> str | None:
@@ -70,6 +77,7 @@ def windows_environment() -> dict[str, str]:
         "HOME": str(HOME),
         "LC_ALL": "C.UTF-8",  # otherwise names outside ASCII have no Linux counterpart
         "WINEPREFIX": str(PREFIX),
+        MARK: str(PREFIX),
         "WINEARCH": "win64",
         "WINEDEBUG": os.environ.get("WINEDEBUG", "-all"),
         # no question for Mono or Gecko, no menu entries, no debugger of what crashed
@@ -138,10 +146,27 @@ def stop() -> None:
                 timeout=STOP_SECONDS,
                 check=False,  # -k fails when none runs, which is the wanted state
             )
+    for process in orphans():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def orphans() -> set[int]:
+    """Return the processes of this prefix; without a server these are what a crash of it left behind, hanging."""
+    mark = f"{MARK}={PREFIX}".encode()
+    found = set()
+    for environment in Path("/proc").glob("[0-9]*/task/[0-9]*/environ"):  # the first thread is often gone
+        with contextlib.suppress(OSError):
+            if mark in environment.read_bytes().split(b"\0"):
+                found.add(int(environment.parts[2]))
+    return found - {os.getpid()}
 
 
 def run_piped(command: Sequence[str], *, seconds: float, echo: bool = False) -> tuple[int, str]:
-    """Run a Windows program with its output on a pipe, print it too with `echo`; return exit status and output."""
+    """Run a Windows program with its output on a pipe, print it too with `echo`; return exit status and output.
+
+    The server must run (`start_server`); raises ServerDiedError if it ends before the program does.
+    """
     process = subprocess.Popen(
         command,
         cwd=REPOSITORY,
@@ -160,13 +185,32 @@ def run_piped(command: Sequence[str], *, seconds: float, echo: bool = False) -> 
 
     reader = threading.Thread(target=copy, daemon=True)
     reader.start()
-    try:
-        status = process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        print(f"wine.py: stopped after {seconds:.0f} s", file=sys.stderr)
-        status = TIMED_OUT
-        stop()
-        process.kill()
-        process.wait()
+    status = wait_beside_server(process, seconds)
     reader.join(10)  # a Windows process left behind may hold the pipe open for ever
     return status, "".join(lines)
+
+
+def wait_beside_server(process: subprocess.Popen[bytes], seconds: float) -> int:
+    """Return the exit status of a Windows program, TIMED_OUT if it takes too long; raises ServerDiedError."""
+    nowhere = subprocess.DEVNULL
+    server = subprocess.Popen(
+        [program("wineserver"), "-w"], env=windows_environment(), stdin=nowhere, stdout=nowhere, stderr=nowhere
+    )
+    deadline = time.monotonic() + seconds
+    try:
+        while process.poll() is None and server.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.5)
+        if server.poll() is not None:
+            raise ServerDiedError
+        if process.poll() is not None:
+            return process.returncode
+        print(f"wine.py: stopped after {seconds:.0f} s", file=sys.stderr)
+        return TIMED_OUT
+    finally:
+        server.kill()
+        server.wait()
+        if process.poll() is None:
+            stop()
+            process.kill()
+            process.wait()

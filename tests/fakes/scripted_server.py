@@ -128,8 +128,9 @@ class ScriptedServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._released.set()
-        with suppress(OSError):  # Windows refuses, but wakes the accept by the close
-            self._listener.shutdown(socket.SHUT_RDWR)
+        # A last connection wakes the accept everywhere; closing the listener under it does so on some systems only.
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=10):
+            self._threads[0].join(10)
         self._listener.close()
         with self._lock:
             open_sockets = list(self._sockets)
@@ -149,6 +150,9 @@ class ScriptedServer:
             try:
                 sock, _ = self._listener.accept()
             except OSError:
+                return
+            if self._released.is_set():
+                sock.close()
                 return
             with self._lock:
                 self.connections += 1

@@ -27,7 +27,7 @@ def test_a_log_file_that_cannot_be_written_is_a_mistake_of_the_configuration(off
     assert "Traceback" not in result.err
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full here")
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no device that is always full here")
 def test_an_output_that_cannot_be_written_is_said_in_one_sentence(office: Office) -> None:
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "agent", "-c", str(office.config), "status", "--json"]
