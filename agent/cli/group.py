@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +118,16 @@ def run_command_line(arguments: Sequence[str] | None = None) -> None:
         what = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error.strerror or error)
         show_failure(AgentError(what))
         status = EXIT_FAILED
+        _let_go_of_output()
     sys.exit(status)
+
+
+def _let_go_of_output() -> None:
+    """Send what could not be written nowhere: the interpreter tries once more at its end, and would end with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _write_what_the_console_can_show() -> None:
