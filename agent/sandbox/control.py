@@ -6,8 +6,9 @@ It asks for no token, so it belongs on loopback and in tests.
   `applied`; see `faults.Fault`); `DELETE /control/faults` forgets them.
 - `POST /control/clock` with `{"advance": seconds}` answers `{"now": unix seconds}`.
 - `DELETE /control/tokens` makes every access token invalid.
-- `GET /control/state` answers every task with tags, content type, size, sha256 and how often start, complete, cancel
-  and fail succeeded; counts of requests; the last requests; the faults not used up; the time.
+- `GET /control/state` answers every task with tags, content type, size, sha256, the files its export names and how
+  often start, complete, cancel and fail succeeded; counts of requests; the last requests; the faults not used up; the
+  time.
 """
 
 from __future__ import annotations

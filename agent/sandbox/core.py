@@ -16,7 +16,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from agent.model import ServiceTaskState as State
-from agent.sandbox.exporting import make_specification
+from agent.sandbox.exporting import exported_files, make_specification
 from agent.sandbox.faults import FaultBook, RequestLog
 from agent.sandbox.problems import bad_request, unknown, wrong_state
 from agent.sandbox.records import (
@@ -247,6 +247,7 @@ class Sandbox:
                 task.document_file_id = new_id()
                 folder = self.settings.export_folder
                 task.specification = make_specification(task, task.contents, folder_template=folder)
+                task.exports = exported_files(task.specification, document_sha256=task.document.sha256)
             task.calls["start"] += 1
             self._enter(task, State.PENDING_COMPLETE, now, lasts=self.settings.lease)
             return task.specification

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import re
@@ -44,6 +45,24 @@ def make_specification(task: TaskEntry, contents: DocumentContents, *, folder_te
             }
         ]
     }
+
+
+def exported_files(specification: dict[str, Any], *, document_sha256: str) -> list[dict[str, str]]:
+    """Return what a client is to write for a specification: each file's place and the digest of its UTF-8 bytes."""
+    return [
+        {
+            "folder": file["folder"],
+            "filename": file["filename"],
+            "source": file["source"],
+            "sha256": document_sha256 if file["content"] is None else _digest(file["content"]),
+        }
+        for document in specification["documents"]
+        for file in document["files"]
+    ]
+
+
+def _digest(content: str) -> str:
+    return hashlib.sha256(content.encode("utf-8")).hexdigest()
 
 
 def safe_part(name: str) -> str:

@@ -54,6 +54,8 @@ class TaskEntry:
     message: str = ""
     document_file_id: str = ""
     specification: dict[str, Any] | None = None
+    exports: list[dict[str, str]] = field(default_factory=list)
+    """Of every file the specification named: `folder`, `filename`, `source` and `sha256`; kept after the data."""
     calls: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -120,5 +122,6 @@ def insight(task: TaskEntry) -> dict[str, Any]:
         "content_type": task.content_type,
         "size": task.document.size,
         "sha256": task.document.sha256,
+        "exports": task.exports,
         "calls": dict(task.calls),
     }

@@ -1,0 +1,140 @@
+"""The checker: whether the promise was kept, judged from outside after whatever happened to a site.
+
+One function for every sweep, soak and model test. It believes the bytes in the folders and what the service saw, and
+holds the ledger against both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from system.sites import MARKER, sha256, tree
+
+from agent.model import FileState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from system.sites import Site
+
+    from agent.model import FileRecord
+
+NOTE = ".error.txt"
+_CLASH = re.compile(r"-\d{8}T\d{6}Z-[0-9a-f]{4}(?=(\.[^.]*)?$)")
+_STATE_FILES = re.compile(r"ledger\.sqlite3(-wal|-shm)?|agent\.(lock|holder\.json)")
+
+
+def judge(site: Site, *, sent: Iterable[bytes], kept: Iterable[bytes] = ()) -> list[str]:
+    """Return every way in which a site that came to rest breaks the promise; empty: it was kept.
+
+    `sent` are the contents dropped that were to be sent, each as often as it was dropped; `kept` those dropped that
+    were not: they lie in the inbox or in error/. No agent may be running.
+    """
+    wanted = Counter(sha256(content) for content in sent)
+    unsent = Counter(sha256(content) for content in kept)
+    tasks = site.describe()
+    return [
+        *_tasks_are_the_files(tasks, wanted),
+        *_bytes_are_kept(site, wanted + unsent),
+        *_outputs_are_the_exports(site, tasks),
+        *_nothing_temporary_is_left(site),
+        *_ledger_agrees(site, tasks),
+    ]
+
+
+def _difference(found: Counter[Any], wanted: Counter[Any], *, extra: str, missing: str) -> list[str]:
+    return [f"{extra}: {thing} ({times} times)" for thing, times in sorted((found - wanted).items())] + [
+        f"{missing}: {thing} ({times} times)" for thing, times in sorted((wanted - found).items())
+    ]
+
+
+def _tasks_are_the_files(tasks: list[dict[str, Any]], wanted: Counter[str]) -> list[str]:
+    complaints = _difference(
+        Counter(task["sha256"] for task in tasks), wanted, extra="sent too often", missing="never became a task"
+    )
+    keys = Counter(task["tags"].get("fsagent_key") for task in tasks)
+    complaints += [f"{times} tasks with the key {key}" for key, times in keys.items() if times > 1 or not key]
+    for task in tasks:
+        if task["calls"].get("complete", 0) != 1 or task["state"] != "completed":
+            complaints.append(f"task {task['name']!r} is {task['state']} after {task['calls']}")
+    return complaints
+
+
+def lying(site: Site) -> dict[str, str]:
+    """Return the digest of every document in inbox, archive and error by its path; notes and markers left out."""
+    found = {}
+    for root in {site.inbox, site.archive, site.error}:
+        for path in tree(root).values():
+            is_note = path.name.endswith(NOTE) and path.with_name(path.name.removesuffix(NOTE)).exists()
+            if path.name != MARKER and not is_note:
+                found[path.as_posix()] = sha256(path.read_bytes())
+    return found
+
+
+def _bytes_are_kept(site: Site, wanted: Counter[str]) -> list[str]:
+    return _difference(
+        Counter(lying(site).values()),
+        wanted,
+        extra="lies in too many places",
+        missing="lost from inbox, archive, error",
+    )
+
+
+def _plain(path: str) -> str:
+    """Return a path without the suffix a taken name gives."""
+    return _CLASH.sub("", path)
+
+
+def _outputs_are_the_exports(site: Site, tasks: list[dict[str, Any]]) -> list[str]:
+    wanted: Counter[tuple[str, str]] = Counter()
+    for task in tasks:
+        folder = PurePosixPath(Path(task["tags"]["file_path"]).relative_to(site.inbox).as_posix())
+        if task["calls"].get("complete"):
+            for file in task["exports"]:
+                wanted[_plain(str(folder / file["folder"] / file["filename"])), file["sha256"]] += 1
+    found = Counter(
+        (_plain(name), sha256(path.read_bytes()))
+        for name, path in tree(site.output).items()
+        if not name.startswith("error/")
+    )
+    return _difference(found, wanted, extra="in the output, but no export", missing="export not in the output")
+
+
+def _nothing_temporary_is_left(site: Site) -> list[str]:
+    roots = {site.inbox, site.archive, site.error, site.output}
+    hidden = {path.as_posix() for root in roots for path in tree(root).values() if path.name.startswith(".")}
+    hidden |= {path.as_posix() for path in tree(site.state_dir).values() if not _STATE_FILES.fullmatch(path.name)}
+    return [f"left behind: {path}" for path in sorted(hidden)]
+
+
+def _ledger_agrees(site: Site, tasks: list[dict[str, Any]]) -> list[str]:
+    complaints = [f"integrity check: {complaint}" for complaint in site.complaints()]
+    if not site.is_done():
+        complaints.append("the ledger says that something is still under way")
+    records = site.records()
+    complaints += [complaint for record in records for complaint in _record_agrees(site, record)]
+    known = {record.task_id: record for record in records if record.task_id}
+    for task in tasks:
+        record = known.get(task["id"])
+        if record is None:
+            complaints.append(f"the ledger does not know the task {task['name']!r}")
+        elif (record.key, record.sha256) != (task["tags"].get("fsagent_key"), task["sha256"]):
+            complaints.append(f"the ledger gives the task {task['name']!r} to another file, {record.relative_path!r}")
+    complaints += [f"the service never had the task {task_id}" for task_id in known.keys() - {t["id"] for t in tasks}]
+    return complaints
+
+
+def _record_agrees(site: Site, record: FileRecord) -> list[str]:
+    if record.state is FileState.GONE or record.filed_in == "deleted":
+        return []
+    root = {"": site.inbox, "archive": site.archive, "error": site.error, "inbox": site.inbox}[record.filed_in]
+    path = root.joinpath(*record.lies_at.split("/"))
+    says = f"the ledger says {record.state.value}, {record.relative_path!r} in {root.name}/{record.lies_at}"
+    if not path.exists():
+        return [f"{says}; it is not there"]
+    if record.sha256 and sha256(path.read_bytes()) != record.sha256:
+        return [f"{says}; other bytes are there"]
+    return []
