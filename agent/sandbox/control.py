@@ -3,7 +3,9 @@
 It asks for no token, so it belongs on loopback and in tests.
 
 - `POST /control/faults` with one Fault as JSON (`status`, and any of `method`, `path`, `headers`, `body`, `times`,
-  `applied`; see `faults.Fault`); `DELETE /control/faults` forgets them.
+  `applied`; see `faults.Fault`); `DELETE /control/faults` forgets them, specifications too.
+- `POST /control/specifications` with `{"file_name": pattern, "specification": JSON}`: what Start answers for the tasks
+  of these files; `{document}` in a `url` becomes the path of the task's document.
 - `POST /control/clock` with `{"advance": seconds}` answers `{"now": unix seconds}`.
 - `DELETE /control/tokens` makes every access token invalid.
 - `GET /control/state` answers every task with tags, content type, size, sha256, the files its export names and how
@@ -53,6 +55,7 @@ class ControlApi:
         """Return the routes."""
         return [
             resource("/control/faults", {"POST": self._add_fault, "DELETE": self._clear_faults}),
+            resource("/control/specifications", {"POST": self._specify}),
             resource("/control/clock", {"POST": self._advance}),
             resource("/control/tokens", {"DELETE": self._revoke}),
             resource("/control/state", {"GET": self._state}),
@@ -65,6 +68,13 @@ class ControlApi:
     async def _clear_faults(self, _: Request) -> Response:
         self._sandbox.faults.clear()
         return Response(status_code=204)
+
+    async def _specify(self, request: Request) -> Response:
+        document = await _json_object(request)
+        if document.keys() != {"file_name", "specification"} or not isinstance(document["file_name"], str):
+            raise bad_request("control", "A specification has a text file_name and a specification.")
+        self._sandbox.faults.specify(document["file_name"], document["specification"])
+        return Response(status_code=201)
 
     async def _advance(self, request: Request) -> Response:
         seconds = (await _json_object(request)).get("advance")

@@ -16,7 +16,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from agent.model import ServiceTaskState as State
-from agent.sandbox.exporting import exported_files, make_specification
+from agent.sandbox.exporting import document_url, exported_files, make_specification
 from agent.sandbox.faults import FaultBook, RequestLog
 from agent.sandbox.problems import bad_request, unknown, wrong_state
 from agent.sandbox.records import (
@@ -237,7 +237,7 @@ class Sandbox:
         with self._up_to_date():
             return self._document(self._find(task_id))
 
-    def start(self, task_id: str, action: str) -> dict[str, Any]:
+    def start(self, task_id: str, action: str) -> Any:
         """Take the lease and return the Export Specification. Raises Refusal (404, 409)."""
         with self._up_to_date() as now:
             task = self._find(task_id)
@@ -246,7 +246,9 @@ class Sandbox:
             if task.specification is None:
                 task.document_file_id = new_id()
                 folder = self.settings.export_folder
-                task.specification = make_specification(task, task.contents, folder_template=folder)
+                replaced = self.faults.specification(task.file_name, document=document_url(task))
+                own = make_specification(task, task.contents, folder_template=folder)
+                task.specification = own if replaced is None else replaced
                 task.exports = exported_files(task.specification, document_sha256=task.document.sha256)
             task.calls["start"] += 1
             self._enter(task, State.PENDING_COMPLETE, now, lasts=self.settings.lease)

@@ -33,7 +33,7 @@ def make_specification(task: TaskEntry, contents: DocumentContents, *, folder_te
         kind=contents.kind,
     )
     fields = _fields(file_name, contents)
-    url = f"/file_collections/{task.file_collection_id}/files/{task.document_file_id}"
+    url = document_url(task)
     return {
         "documents": [
             {
@@ -47,22 +47,35 @@ def make_specification(task: TaskEntry, contents: DocumentContents, *, folder_te
     }
 
 
-def exported_files(specification: dict[str, Any], *, document_sha256: str) -> list[dict[str, str]]:
-    """Return what a client is to write for a specification: each file's place and the digest of its UTF-8 bytes."""
+def document_url(task: TaskEntry) -> str:
+    """Return where a task's document can be had, relative to the API."""
+    return f"/file_collections/{task.file_collection_id}/files/{task.document_file_id}"
+
+
+def exported_files(specification: Any, *, document_sha256: str) -> list[dict[str, str]]:
+    """Return what a client is to write for a specification: each file's place and the digest of its UTF-8 bytes.
+
+    A test's own specification may be of any shape; what is no file of one is left out.
+    """
     return [
         {
-            "folder": file["folder"],
-            "filename": file["filename"],
-            "source": file["source"],
-            "sha256": document_sha256 if file["content"] is None else _digest(file["content"]),
+            "folder": str(file.get("folder", "")),
+            "filename": str(file.get("filename", "")),
+            "source": str(file.get("source", "")),
+            "sha256": document_sha256 if file.get("content") is None else _digest(str(file["content"])),
         }
-        for document in specification["documents"]
-        for file in document["files"]
+        for document in _objects(specification, "documents")
+        for file in _objects(document, "files")
     ]
 
 
+def _objects(holder: Any, key: str) -> list[dict[str, Any]]:
+    held = holder.get(key) if isinstance(holder, dict) else None
+    return [each for each in held if isinstance(each, dict)] if isinstance(held, list) else []
+
+
 def _digest(content: str) -> str:
-    return hashlib.sha256(content.encode("utf-8")).hexdigest()
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def safe_part(name: str) -> str:

@@ -44,6 +44,7 @@ class FaultBook:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._faults: list[tuple[Fault, int | None]] = []
+        self._specifications: list[tuple[str, Any]] = []
 
     def add(self, fault: Fault) -> None:
         """Add one fault behind the others."""
@@ -51,9 +52,10 @@ class FaultBook:
             self._faults.append((fault, fault.times))
 
     def clear(self) -> None:
-        """Forget every fault."""
+        """Forget every fault and specification."""
         with self._lock:
             self._faults.clear()
+            self._specifications.clear()
 
     def take(self, method: str, path: str) -> Fault | None:
         """Return the fault this request meets and count it as used."""
@@ -66,10 +68,34 @@ class FaultBook:
                 return fault
         return None
 
+    def specify(self, file_name: str, specification: Any) -> None:
+        """Let the tasks of these files answer Start with this JSON in place of their Export Specification.
+
+        `file_name` is a pattern of the shell kind; of several the last one added counts. `{document}` in a text under
+        a key `url` becomes the path of the task's own document.
+        """
+        with self._lock:
+            self._specifications.append((file_name, specification))
+
+    def specification(self, file_name: str, *, document: str) -> Any:
+        """Return what a test wants a task of this file to answer; None: nothing of the kind."""
+        with self._lock:
+            asked = [wanted for pattern, wanted in self._specifications if fnmatchcase(file_name, pattern)]
+        return _with_document(asked[-1], document) if asked else None
+
     def waiting(self) -> Sequence[tuple[Fault, int | None]]:
         """Return the faults not used up, each with how often it is left."""
         with self._lock:
             return tuple(self._faults)
+
+
+def _with_document(part: Any, document: str, *, is_url: bool = False) -> Any:
+    """Return a part of a specification with the document's path put in where a `url` asks for it."""
+    if isinstance(part, dict):
+        return {key: _with_document(value, document, is_url=key == "url") for key, value in part.items()}
+    if isinstance(part, list):
+        return [_with_document(each, document) for each in part]
+    return part.replace("{document}", document) if is_url and isinstance(part, str) else part
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,8 @@ class TaskEntry:
     contents: DocumentContents | None = None
     message: str = ""
     document_file_id: str = ""
-    specification: dict[str, Any] | None = None
+    specification: Any = None
+    """The Export Specification once it was asked for, or the JSON a test put in its place."""
     exports: list[dict[str, str]] = field(default_factory=list)
     """Of every file the specification named: `folder`, `filename`, `source` and `sha256`; kept after the data."""
     calls: Counter[str] = field(default_factory=Counter)
