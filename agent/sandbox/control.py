@@ -2,10 +2,14 @@
 
 It asks for no token, so it belongs on loopback and in tests.
 
-- `POST /control/faults` with one Fault as JSON (`status`, and any of `method`, `path`, `headers`, `body`, `times`,
-  `applied`; see `faults.Fault`); `DELETE /control/faults` forgets them, specifications too.
+- `POST /control/faults` with one fault as JSON: `kind` and the fields of its class in `faults`, which say what they
+  mean. `{"kind": "answer", "status": 503}` is a `Fault` (the kind when none is named), `"drop"` a `Dropped`, `"spoil"`
+  a `Spoiled`; every kind takes `method`, `path`, `query` and `times`. `DELETE /control/faults` forgets all of them,
+  specifications and the lag of the listing too.
 - `POST /control/specifications` with `{"file_name": pattern, "specification": JSON}`: what Start answers for the tasks
   of these files; `{document}` in a `url` becomes the path of the task's document.
+- `POST /control/listing` with `{"lag": seconds}`: List Tasks shows tasks only so long after their creation.
+- `DELETE /control/leases` ends every lease before its time.
 - `POST /control/clock` with `{"advance": seconds}` answers `{"now": unix seconds}`.
 - `DELETE /control/tokens` makes every access token invalid.
 - `GET /control/state` answers every task with tags, content type, size, sha256, the files its export names and how
@@ -22,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from agent.sandbox.faults import Fault
+from agent.sandbox.fault_documents import read_fault, write_fault
 from agent.sandbox.problems import bad_request
 from agent.sandbox.routing import resource
 
@@ -31,18 +35,6 @@ if TYPE_CHECKING:
     from starlette.routing import Route
 
     from agent.sandbox.core import Sandbox
-
-_FIRST_FINAL_STATUS = 200
-_LAST_STATUS = 599
-_FAULT_TYPES: dict[str, type | tuple[type, ...]] = {
-    "status": int,
-    "method": str,
-    "path": str,
-    "headers": dict,
-    "body": object,
-    "times": (int, type(None)),
-    "applied": bool,
-}
 
 
 class ControlApi:
@@ -56,13 +48,15 @@ class ControlApi:
         return [
             resource("/control/faults", {"POST": self._add_fault, "DELETE": self._clear_faults}),
             resource("/control/specifications", {"POST": self._specify}),
+            resource("/control/listing", {"POST": self._lag_listing}),
+            resource("/control/leases", {"DELETE": self._end_leases}),
             resource("/control/clock", {"POST": self._advance}),
             resource("/control/tokens", {"DELETE": self._revoke}),
             resource("/control/state", {"GET": self._state}),
         ]
 
     async def _add_fault(self, request: Request) -> Response:
-        self._sandbox.faults.add(_fault(await _json_object(request)))
+        self._sandbox.faults.add(read_fault(await _json_object(request)))
         return Response(status_code=201)
 
     async def _clear_faults(self, _: Request) -> Response:
@@ -76,10 +70,16 @@ class ControlApi:
         self._sandbox.faults.specify(document["file_name"], document["specification"])
         return Response(status_code=201)
 
+    async def _lag_listing(self, request: Request) -> Response:
+        self._sandbox.faults.lag_listing(_seconds(await _json_object(request), "lag"))
+        return Response(status_code=204)
+
+    async def _end_leases(self, _: Request) -> Response:
+        self._sandbox.end_leases()
+        return Response(status_code=204)
+
     async def _advance(self, request: Request) -> Response:
-        seconds = (await _json_object(request)).get("advance")
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
-            raise bad_request("control", "advance is not a number of seconds.")
+        seconds = _seconds(await _json_object(request), "advance")
         self._sandbox.advance_clock(seconds)
         return _answer({"now": self._sandbox.now()})
 
@@ -95,7 +95,7 @@ class ControlApi:
                 "tasks": sandbox.describe(),
                 "requests": sandbox.requests.counts(),
                 "recent": [asdict(seen) for seen in sandbox.requests.recent()],
-                "faults": [{**asdict(fault), "left": left} for fault, left in sandbox.faults.waiting()],
+                "faults": [{**write_fault(fault), "left": left} for fault, left in sandbox.faults.waiting()],
             }
         )
 
@@ -114,14 +114,8 @@ async def _json_object(request: Request) -> dict[str, Any]:
     return document
 
 
-def _fault(document: dict[str, Any]) -> Fault:
-    unknown = document.keys() - _FAULT_TYPES.keys()
-    wrong = [key for key, value in document.items() if key not in unknown and not isinstance(value, _FAULT_TYPES[key])]
-    if unknown or wrong or "status" not in document:
-        raise bad_request("control", f"A fault has wrong keys or values: {sorted([*unknown, *wrong]) or ['status']}.")
-    if not _FIRST_FINAL_STATUS <= document["status"] <= _LAST_STATUS:
-        raise bad_request("control", "status is not between 200 and 599.")
-    headers = document.get("headers", {})
-    if not all(isinstance(text, str) and text.isascii() for item in headers.items() for text in item):
-        raise bad_request("control", "headers are not ASCII texts.")
-    return Fault(**document)
+def _seconds(document: dict[str, Any], key: str) -> float:
+    seconds = document.get(key)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        raise bad_request("control", f"{key} is not a number of seconds.")
+    return seconds

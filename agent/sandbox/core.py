@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from agent.model import ServiceTaskState as State
 from agent.sandbox.exporting import document_url, exported_files, make_specification
-from agent.sandbox.faults import FaultBook, RequestLog
+from agent.sandbox.faults import FaultBook
 from agent.sandbox.problems import bad_request, unknown, wrong_state
 from agent.sandbox.records import (
     ACTIONS,
@@ -29,14 +29,14 @@ from agent.sandbox.records import (
     insight,
     new_id,
     task_document,
-    wire_time,
 )
+from agent.sandbox.request_log import RequestLog
 from agent.sandbox.settings import SandboxProject, SandboxSettings
 from agent.sandbox.storage import Incoming, Storage
 from agent.sandbox.tokens import Tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from agent.sandbox.documents import DocumentContents
 
@@ -204,7 +204,7 @@ class Sandbox:
         """Return the object of a new, queued task."""
         with self._up_to_date() as now:
             order = next(self._order)
-            task = TaskEntry(new_id(), order, project, new_id(), wire_time(now), tags, content_type, document)
+            task = TaskEntry(new_id(), order, project, new_id(), now, tags, content_type, document)
             self._tasks[task.id] = task
             self._by_state[task.state][task.id] = task
             self._by_collection[task.file_collection_id] = task
@@ -222,15 +222,19 @@ class Sandbox:
             raise bad_request("state", "The state is none a task can have.")
         if client_action is not None:
             require_action(client_action, "client_action")
-        with self._up_to_date():
+        with self._up_to_date() as now:
             if state is None and client_action is None:
-                return [self._document(task) for task in self._tasks.values()]
+                return self._listed(self._tasks.values(), now=now)
             states = PENDING if state is None else (State(state),)
             found = [task for each in states for task in self._by_state[each].values()]
             if client_action is not None:
                 found = [task for task in found if task.client_action == client_action]
             found.sort(key=lambda task: task.sequence)
-            return [self._document(task) for task in found]
+            return self._listed(found, now=now)
+
+    def _listed(self, tasks: Iterable[TaskEntry], *, now: float) -> list[dict[str, Any]]:
+        lag = self.faults.listing_lag
+        return [self._document(task) for task in tasks if not lag or task.created <= now - lag]
 
     def get_task(self, task_id: str) -> dict[str, Any]:
         """Return one task object. Raises Refusal (404)."""
@@ -278,6 +282,12 @@ class Sandbox:
             require_state(task, State.PENDING_COMPLETE, action)
             task.calls["cancel"] += 1
             self._enter(task, State.PENDING_START, now)
+
+    def end_leases(self) -> None:
+        """End every lease before its time: each of these tasks waits for export again."""
+        with self._up_to_date() as now:
+            for task in list(self._by_state[State.PENDING_COMPLETE].values()):
+                self._enter(task, State.PENDING_START, now)
 
     def cancel_task(self, task_id: str) -> None:
         """End the task as `canceled`. Raises Refusal (404, 409 where it is final)."""

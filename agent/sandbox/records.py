@@ -40,7 +40,8 @@ class TaskEntry:
     sequence: int
     project: SandboxProject
     file_collection_id: str
-    created_at: str
+    created: float
+    """UTC unix seconds."""
     tags: dict[str, str]
     content_type: str
     document: StoredDocument
@@ -103,7 +104,7 @@ def task_document(task: TaskEntry, *, tags: bool, message: bool) -> dict[str, An
         "file_collection_id": task.file_collection_id,
         "project_id": task.project.id,
         "project_name": task.project.name,
-        "created_at": task.created_at,
+        "created_at": wire_time(task.created),
         "state": task.state.value,
     }
     if task.state in PENDING:

@@ -21,6 +21,7 @@ from agent.sandbox.app import make_app
 from agent.sandbox.core import Sandbox
 from agent.sandbox.reading import DocumentReader
 from agent.sandbox.settings import SandboxSettings
+from agent.sandbox.wire import WireProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,7 +68,7 @@ class SandboxServer:
             uvicorn.Config(
                 make_app(self.sandbox),
                 loop="asyncio",
-                http="h11",
+                http=WireProtocol,
                 ws="none",
                 lifespan="off",
                 interface="asgi3",
