@@ -13,6 +13,7 @@ import re
 import stat
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -140,6 +141,13 @@ def require_ours(root: Path, *, kind: RootKind, ledger_id: str) -> None:
             reason=_MISSING[kind],
             hint="look whether its share or disk is mounted; it goes on by itself",
         )
+
+
+def answers(path: Path) -> bool:
+    """Ask a folder for something, and return once it answers, whatever it says: a dead share does not."""
+    with suppress(OSError), os.scandir(path) as entries:
+        next(entries, None)
+    return True
 
 
 def touch_marker(root: Path) -> None:

@@ -7,20 +7,26 @@ import threading
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from agent.model import FileState, RootKind
+from agent.folders.roots import answers
+from agent.model import FileState, LaneReason, RootKind
 from agent.rules.naming import for_display
 from agent.runtime.aftercare import Aftercare
 from agent.runtime.control import STATUS_NOTE, Control
 from agent.runtime.detecting import Detecting
 from agent.runtime.exporting import ExportLoop
+from agent.runtime.folder_care import FolderCare
 from agent.runtime.operations import Operations
 from agent.runtime.recovery import end_cleanly, recover
-from agent.runtime.roots import RootGuard
+from agent.runtime.roots import RootGuard, RootWatch
 from agent.runtime.sending import Sending
 from agent.runtime.workers import Worker
 from agent.submission.inbox import Inbox
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.model import WatchFolder
+    from agent.runtime.lanes import Lane
     from agent.runtime.parts import Parts
 
 logger = logging.getLogger(__name__)
@@ -28,6 +34,7 @@ logger = logging.getLogger(__name__)
 WORKERS_PER_CONNECTION = 3
 """While one file of a connection is under way, another is checked and a third is filed; the disk is waited for side by
 side, so that the ledger's commits and the folders' syncs are shared."""
+SUPERVISE_EVERY = 1.0
 GRACE = 20.0
 """Seconds that requests under way get once the agent is told to stop (design.md §7)."""
 
@@ -58,7 +65,10 @@ class Agent:
         self._detecting: list[Detecting] = []
         self._workers: list[Worker] = []
         self._sending_workers: list[Worker] = []
-        self._aftercare_worker: Worker | None = None
+        self._sending: Sending | None = None
+        self._cares: dict[str, FolderCare] = {}
+        self._care_workers: dict[str, Worker] = {}
+        self._watches: list[tuple[str, RootWatch]] = []
         self._export_loop: ExportLoop | None = None
         self._export_worker: Worker | None = None
 
@@ -67,21 +77,24 @@ class Agent:
     def start(self) -> None:
         """Recover, then start every thread. Raises LedgerError."""
         parts = self._parts
-        recover(parts.settings, parts.ledger)
-        self._make_folders()
-        sending = Sending(parts, self._inboxes, nudge=self._wake_aftercare)
+        was_killed = recover(parts.settings, parts.ledger)
+        for folder in parts.settings.watch_folders:
+            care = FolderCare(parts, folder, submits=self.submits, was_killed=was_killed)
+            self._cares[folder.name] = care
+            self._care_workers[folder.name] = self._add(f"care of {folder.name}", care.step)
         for inbox in self._inboxes:
             self._add_detecting(inbox)
         if self._inboxes:
-            for number in range(WORKERS_PER_CONNECTION * max(1, parts.settings.service.connections)):
-                worker = self._add(f"sending {number + 1}", sending.step)
-                self._sending_workers.append(worker)
+            self._sending = Sending(parts, self._inboxes, nudge=self._wake_care)
+            self._add_sending(self._workers_wanted)
         aftercare = Aftercare(parts, made_ready=self._wake_sending)
-        self._aftercare_worker = self._add("aftercare", aftercare.step)
-        self._aftercare = aftercare
-        if self.exports and any(folder.output is not None for folder in parts.settings.watch_folders):
-            self._export_loop = ExportLoop(parts, wake=self._wake_export)
+        self._add("aftercare", aftercare.step)
+        outputs = [folder for folder in parts.settings.watch_folders if folder.output is not None]
+        if self.exports and outputs:
+            roots = {folder.name: self._watch_output(folder) for folder in outputs}
+            self._export_loop = ExportLoop(parts, roots=roots, wake=self._wake_export)
             self._export_worker = self._add("export", self._export_loop.step)
+        self._add("supervisor", self._supervise)
         operations = Operations(
             parts.settings,
             ledger=parts.ledger,
@@ -96,27 +109,86 @@ class Agent:
         for worker in self._workers:
             worker.start()
 
-    def _make_folders(self) -> None:
-        """Make archive/ and error/ where their inbox is there; never an inbox itself."""
-        for inbox in self._inboxes:
-            if not inbox.root.is_dir():
-                continue
-            for path in inbox.excluded:
-                # Elsewhere only where its parent is there: below an unmounted share nothing may be made.
-                is_below = path.is_relative_to(inbox.root)
-                try:
-                    path.mkdir(parents=is_below, exist_ok=True)
-                except OSError as error:
-                    # The lane says so as soon as something is to be filed there.
-                    logger.warning("%s: %s cannot be made: %s", inbox.folder.name, path, error)
-
     def _add_detecting(self, inbox: Inbox) -> None:
         lane = self._parts.lanes.submission(inbox.folder.name)
         guard = RootGuard(inbox.folder, RootKind.INBOX, ledger=self._parts.ledger, lane=lane)
-        detecting = Detecting(self._parts, inbox, guard, found=self._wake_sending)
+        is_prepared = self._preparation_of(inbox.folder)
+        detecting = Detecting(self._parts, inbox, guard, found=self._wake_sending, is_prepared=is_prepared)
         worker = self._add(f"detecting {inbox.folder.name}", detecting.step)
         detecting.wake = worker.wake
         self._detecting.append(detecting)
+        self._watch_inbox(inbox, lane)
+
+    def _preparation_of(self, folder: WatchFolder) -> Callable[[], bool]:
+        care = self._cares[folder.name]
+        return lambda: care.is_prepared
+
+    def _watch_inbox(self, inbox: Inbox, lane: Lane) -> None:
+        """Notice where the inbox, or an archive/ or error/ elsewhere, does not answer."""
+        elsewhere = [path for path in inbox.excluded if not path.is_relative_to(inbox.root)]
+        name = inbox.folder.name
+        self._add_watch(
+            f"inbox {name}",
+            RootWatch(
+                lambda: answers(inbox.root),
+                lane=lane,
+                reason=LaneReason.INBOX_MISSING,
+                what=f"The inbox {inbox.root}",
+                clock=self._parts.clock,
+            ),
+            name,
+        )
+        for path in elsewhere:
+            watch = RootWatch(
+                lambda path=path: answers(path),  # type: ignore[misc]  # bound now, not when it is called
+                lane=lane,
+                reason=LaneReason.IO_ERROR,
+                what=f"The folder {path}",
+                clock=self._parts.clock,
+            )
+            self._add_watch(f"{path.name} of {name}", watch, name)
+
+    def _watch_output(self, folder: WatchFolder) -> RootWatch:
+        lane = self._parts.lanes.export(folder.name)
+        guard = RootGuard(folder, RootKind.OUTPUT, ledger=self._parts.ledger, lane=lane)
+        is_prepared = self._preparation_of(folder)
+        watch = RootWatch(
+            lambda: is_prepared() and guard.check(),
+            lane=lane,
+            reason=LaneReason.OUTPUT_MISSING,
+            what=f"The output {folder.output}",
+            clock=self._parts.clock,
+            changed=self._wake_export,
+        )
+        self._add_watch(f"output {folder.name}", watch, "")
+        return watch
+
+    def _add_watch(self, name: str, watch: RootWatch, submission_of: str) -> None:
+        self._watches.append((submission_of, watch))
+        self._add(f"watch of {name}", watch.step)
+
+    @property
+    def _workers_wanted(self) -> int:
+        return WORKERS_PER_CONNECTION * max(1, self._parts.settings.service.connections)
+
+    def _add_sending(self, count: int) -> list[Worker]:
+        assert self._sending is not None, "nothing is sent"
+        added = [
+            self._add(f"sending {len(self._sending_workers) + number + 1}", self._sending.step)
+            for number in range(count)
+        ]
+        self._sending_workers += added
+        return added
+
+    def _supervise(self) -> float:
+        """Let lanes wait whose folders are silent, and keep their files from keeping the others' workers and places."""
+        silent = frozenset([name for name, watch in self._watches if watch.supervise() and name])
+        self._parts.submit.connections.disregard(silent)
+        if self._sending is not None and silent:
+            free = len(self._sending_workers) - self._sending.working_in(silent)
+            for worker in self._add_sending(max(0, self._workers_wanted - free)):
+                worker.start()
+        return SUPERVISE_EVERY
 
     def _add(self, name: str, step: Any) -> Worker:
         worker = Worker(name, step, clock=self._parts.clock, stop=self._parts.stop)
@@ -129,9 +201,8 @@ class Agent:
         for worker in self._sending_workers:
             worker.wake()
 
-    def _wake_aftercare(self) -> None:
-        if self._aftercare_worker is not None:
-            self._aftercare_worker.wake()
+    def _wake_care(self, watch_folder: str) -> None:
+        self._care_workers[watch_folder].wake()
 
     def _wake_export(self) -> None:
         if self._export_worker is not None:

@@ -35,11 +35,20 @@ SHORTEST_WAIT = 0.002
 class Detecting:
     """One inbox's detection; `step` runs in the thread that owns it, `hint` is called by the watcher's."""
 
-    def __init__(self, parts: Parts, inbox: Inbox, guard: RootGuard, *, found: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        inbox: Inbox,
+        guard: RootGuard,
+        *,
+        found: Callable[[], None],
+        is_prepared: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._parts = parts
         self._inbox = inbox
         self._guard = guard
         self._found = found
+        self._is_prepared = is_prepared
         self._clock = parts.clock
         self._detect = Detect(inbox, ledger=parts.ledger, clock=parts.clock, new_key=parts.new_key)
         self._lock = threading.Lock()
@@ -86,6 +95,8 @@ class Detecting:
 
     def step(self) -> float:
         """Do what is due and return the seconds until something is."""
+        if not self._is_prepared():
+            return SCAN_SOON
         now = self._clock.monotonic()
         # A scan takes in all it finds: only of a root that is ours at that moment.
         if now >= min(self._next_check, self._next_scan):

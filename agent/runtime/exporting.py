@@ -1,19 +1,21 @@
-"""The export loop: polls the service for what is ready and hands it to as many workers as the watch folder has."""
+"""The export loop: polls the service for what is ready and hands it to as many workers as the watch folder has.
+
+Touches no folder itself: outputs are looked at by root watches, written by each watch folder's own workers.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from agent.errors import LaneTrouble, LedgerUnavailable, LocalTrouble, ServiceTrouble, StaleRecord, Stopping
-from agent.model import LaneReason, RootKind
+from agent.model import LaneReason
 from agent.runtime.pools import DaemonThreads
 from agent.runtime.repeats import Repeats
-from agent.runtime.roots import RootGuard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Executor, Future
 
     from agent.model import Task, TaskRecord, WatchFolder
@@ -29,19 +31,28 @@ SHORTEST_POLL = 0.05
 """Seconds between two polls at least, whatever is configured: no busy loop."""
 
 
+class Root(Protocol):
+    """An output root as the loop needs it."""
+
+    def is_healthy(self) -> bool:
+        """Return whether it is there and ours."""
+
+
 class ExportLoop:
     """Polls and dispatches; `step` runs in the thread that owns it."""
 
     def __init__(
-        self, parts: Parts, *, wake: Callable[[], None], make_pool: Callable[[int, str], Executor] = DaemonThreads
+        self,
+        parts: Parts,
+        *,
+        roots: Mapping[str, Root],
+        wake: Callable[[], None],
+        make_pool: Callable[[int, str], Executor] = DaemonThreads,
     ) -> None:
         self._parts = parts
         self._wake = wake
         self._folders = [folder for folder in parts.settings.watch_folders if folder.output is not None]
-        self._guards = {
-            folder.name: RootGuard(folder, RootKind.OUTPUT, ledger=parts.ledger, lane=parts.lanes.export(folder.name))
-            for folder in self._folders
-        }
+        self._roots = roots
         self._pools = {
             folder.name: make_pool(max(1, folder.export.workers), f"export {folder.name}") for folder in self._folders
         }
@@ -66,7 +77,7 @@ class ExportLoop:
         """Poll once, dispatch what is ready and return the seconds until the next poll."""
         if not self._folders:
             return IDLE_WITHOUT_OUTPUT
-        healthy = [folder for folder in self._folders if self._guards[folder.name].check()]
+        healthy = [folder for folder in self._folders if self._roots[folder.name].is_healthy()]
         service = self._parts.lanes.service
         if not healthy:
             return self._shortest

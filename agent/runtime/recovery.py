@@ -1,6 +1,7 @@
 """Recovery at start: makes the ledger true again before the first worker runs.
 
-Everything else is ordinary running: what is planned is carried out, what is unknown is looked up.
+Everything else is ordinary running: what is planned is carried out, what is unknown is looked up. The folders of each
+watch folder are put in order by its own thread (`folder_care`).
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from agent.model import Settings
+    from agent.model import Settings, WatchFolder
     from agent.ports import Ledger
 
 logger = logging.getLogger(__name__)
 
 RUN_NOTE = "run"
+OPEN_TASKS = 1_000_000
+"""Open tasks read at once."""
 
 
 def refuse_without_ledger(settings: Settings) -> None:
@@ -53,10 +56,12 @@ def _roots(settings: Settings) -> Iterator[Path]:
                 yield root
 
 
-def recover(settings: Settings, ledger: Ledger) -> None:
+def recover(settings: Settings, ledger: Ledger) -> bool:
     """Bring the ledger of a process that ended anyhow into the state a new one starts from.
 
-    No worker may run. Raises LedgerUnavailable.
+    Return whether that process was killed: then its folders hold what it left half written (`remove_left_behind`).
+    No worker may run. Touches no folder: one that does not answer keeps no other from being worked on. Raises
+    LedgerUnavailable.
     """
     for folder in settings.watch_folders:
         for earlier in folder.formerly:
@@ -64,9 +69,8 @@ def recover(settings: Settings, ledger: Ledger) -> None:
     _rename_pauses(settings, ledger)
     ledger.forget_settling()
     run = ledger.note(RUN_NOTE)
-    if run is not None and not run.get("clean", False):
-        _remove_left_behind(settings, ledger)
     ledger.put_note(RUN_NOTE, {"clean": False})
+    return run is not None and not run.get("clean", False)
 
 
 def _rename_pauses(settings: Settings, ledger: Ledger) -> None:
@@ -82,28 +86,46 @@ def end_cleanly(ledger: Ledger) -> None:
     ledger.put_note(RUN_NOTE, {"clean": True})
 
 
-def _remove_left_behind(settings: Settings, ledger: Ledger) -> None:
+def make_folders(folder: WatchFolder) -> None:
+    """Make archive/ and error/ where their inbox is there; never an inbox itself."""
+    if folder.inbox is None or not folder.inbox.is_dir():
+        return
+    for path in (folder.archive, folder.error):
+        if path is None:
+            continue
+        # Elsewhere only where its parent is there: below an unmounted share nothing may be made.
+        is_below = path.is_relative_to(folder.inbox)
+        try:
+            path.mkdir(parents=is_below, exist_ok=True)
+        except OSError as error:
+            # The lane says so as soon as something is to be filed there.
+            logger.warning("%s: %s cannot be made: %s", folder.name, path, error)
+
+
+def remove_left_behind(folder: WatchFolder, ledger: Ledger) -> None:
     """Remove staged files that no export will roll forward; their process was killed between two steps.
 
-    Only below roots that carry our marker: in those of another agent they are of exports under way.
+    Only below roots that carry our marker: in those of another agent they are of exports under way. Nothing may be
+    staged meanwhile. Raises LedgerUnavailable.
     """
-    keep = set()
-    for record in ledger.find_tasks(is_open=True, limit=1_000_000):
-        if record.staged and not record.published:
-            keep |= {(planned.root, planned.staged) for planned in record.plan}
-    for folder in settings.watch_folders:
-        places = [
-            ("output", folder.output, folder.output),
-            ("archive", folder.export.archive, folder.output),
-            ("", folder.archive, folder.inbox),
-            ("", folder.error, folder.inbox),
-        ]
-        for name, root, owner in places:
-            if root is None or owner is None or not root.is_dir() or not _is_ours(owner, ledger):
-                continue
-            for staged in list(publishing.find_staged(root)):
-                if (name, staged) not in keep:
-                    _discard(root, staged)
+    keep = {
+        (planned.root, planned.staged)
+        for record in ledger.find_tasks(watch_folder=folder.name, is_open=True, limit=OPEN_TASKS)
+        if record.staged and not record.published
+        for planned in record.plan
+    }
+    places = [
+        ("output", folder.output, folder.output),
+        ("archive", folder.export.archive, folder.output),
+        ("", folder.archive, folder.inbox),
+        ("", folder.error, folder.inbox),
+    ]
+    for name, root, owner in places:
+        if root is None or owner is None or not root.is_dir() or not _is_ours(owner, ledger):
+            continue
+        for staged in list(publishing.find_staged(root)):
+            if (name, staged) not in keep:
+                _discard(root, staged)
 
 
 def _is_ours(root: Path, ledger: Ledger) -> bool:

@@ -1,4 +1,7 @@
-"""Root guards: whether an inbox or output root is there and ours, kept in the lane that needs it."""
+"""Root guards: whether an inbox or output root is there and ours, kept in the lane that needs it.
+
+Root watches ask in threads of their own: a dead share may answer nothing at all, neither yes nor no.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,20 @@ from agent.folders.roots import look_at_root
 from agent.model import LaneReason, RootKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from agent.model import RootRecord, WatchFolder
-    from agent.ports import Ledger
+    from agent.ports import Clock, Ledger
     from agent.runtime.lanes import Lane
 
 OPEN_TASKS = 1_000_000
 LOOK_AGAIN = 3.0
 """Seconds a lane with a root in trouble waits; the guard is asked more often than that."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks of a watch."""
+ANSWER_PATIENCE = 10.0
+"""Seconds without an answer after which a folder counts as hanging; a share that fails over takes a few."""
 
 
 class RootGuard:
@@ -63,6 +71,77 @@ class RootGuard:
         trouble.retry_after = LOOK_AGAIN
         self.trouble = trouble.reason
         self._lane.failed(trouble)
+
+    def is_healthy(self) -> bool:
+        """Look, as `check` does: for whoever may wait for the answer."""
+        return self.check()
+
+
+class RootWatch:
+    """Asks the folders of one lane again and again; `step` runs in a thread of its own, and hangs with them.
+
+    `look` tells whether the lane may touch them; it keeps the lane's troubles itself, all but the silence.
+    """
+
+    def __init__(
+        self,
+        look: Callable[[], bool],
+        *,
+        lane: Lane,
+        reason: LaneReason,
+        what: str,
+        clock: Clock,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._look = look
+        self._lane = lane
+        self._reason = reason
+        self._what = what
+        self._clock = clock
+        self._changed = changed
+        self._asked_at: float | None = None
+        self._told = False
+        self._is_healthy = False
+
+    def step(self) -> float:
+        """Look once and return the seconds until the next look."""
+        self._asked_at = self._clock.monotonic()
+        try:
+            healthy = self._look()
+        finally:
+            self._asked_at = None
+        if self._told:
+            self._told = False
+            if healthy:
+                self._lane.succeeded()
+        if healthy != self._is_healthy:
+            self._is_healthy = healthy
+            self._changed()
+        return LOOK_EVERY
+
+    def is_healthy(self) -> bool:
+        """Return what the last look said; False while the present one has no answer for too long."""
+        return self._is_healthy and not self.is_silent()
+
+    def is_silent(self) -> bool:
+        """Return whether the folders have not answered for longer than any that work."""
+        asked_at = self._asked_at
+        return asked_at is not None and self._clock.monotonic() - asked_at > ANSWER_PATIENCE
+
+    def supervise(self) -> bool:
+        """Make the lane wait while its folders are silent; return whether they are. For one thread that never hangs."""
+        if not self.is_silent():
+            return False
+        self._told = True
+        self._lane.failed(
+            LaneTrouble(
+                f"{self._what} has not answered for more than {ANSWER_PATIENCE:g} s",
+                reason=self._reason,
+                hint="look whether its share or disk is connected and sound; it goes on by itself",
+                retry_after=LOOK_AGAIN,
+            )
+        )
+        return True
 
 
 def forget_staged(ledger: Ledger, root: RootRecord) -> None:

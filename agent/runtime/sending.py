@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from agent.errors import (
@@ -21,7 +22,7 @@ from agent.rules.retrying import RefusalStreak
 from agent.submission.outcomes import refuses_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from agent.model import FileRecord
     from agent.runtime.lanes import Lane
@@ -51,11 +52,12 @@ OVER_WITH_THE_LAST_FILE = frozenset(
 class Sending:
     """What the sending workers share: whose turn it is, and how often the service refused in a row."""
 
-    def __init__(self, parts: Parts, inboxes: Sequence[Inbox], *, nudge: Callable[[], None]) -> None:
+    def __init__(self, parts: Parts, inboxes: Sequence[Inbox], *, nudge: Callable[[str], None]) -> None:
         self._parts = parts
         self._inboxes = list(inboxes)
         self._nudge = nudge
-        """Wakes those who care for what a worker leaves behind."""
+        """Wakes who cares for what a worker leaves behind in a watch folder."""
+        self._working: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._turn = 0
         self._streaks: dict[str, RefusalStreak] = {}
@@ -76,11 +78,20 @@ class Sending:
             service.leave()
             return IDLE
         inbox, record = claimed
+        with self._lock:
+            self._working[inbox.folder.name] += 1
         try:
             self._work(inbox, record, service)
         finally:
+            with self._lock:
+                self._working[inbox.folder.name] -= 1
             self._parts.files_in_hand.release(record.key)
         return 0.0
+
+    def working_in(self, watch_folders: Collection[str]) -> int:
+        """Return how many workers have a file of these watch folders."""
+        with self._lock:
+            return sum(self._working[name] for name in watch_folders)
 
     def _claim(self) -> tuple[Inbox, FileRecord] | None:
         """Claim the oldest file of the folder whose turn it is, else of the next that has one.
@@ -111,7 +122,7 @@ class Sending:
             except BaseException:
                 lane.leave()
                 raise
-            self._parts.files_in_hand.take(record.key)
+            self._parts.files_in_hand.hold(record.key)
             with self._lock:
                 self._turn = (position + 1) % count  # folders without work pass their turns to nobody in particular
             return inbox, record
@@ -165,14 +176,14 @@ class Sending:
             self._refused(lane, inbox.folder.name)
         except FileBusy as busy:
             logger.info("%s: %s: filed later: %s", inbox.folder.name, record.relative_path, busy.message)
-            self._nudge()
+            self._nudge(inbox.folder.name)
         except LaneTrouble as trouble:
             self._blame(trouble, lane, service)
-            self._nudge()
+            self._nudge(inbox.folder.name)
         except BaseException:
             lane.leave()
             service.leave()
-            self._nudge()
+            self._nudge(inbox.folder.name)
             raise
 
     def _judge(self, record: FileRecord, lane: Lane, service: Lane, name: str) -> None:
@@ -186,7 +197,7 @@ class Sending:
                     hint="the file is looked for at the service before it is sent again",
                 )
             )
-            self._nudge()
+            self._nudge(name)
         elif record.reason is Reason.REFUSED_BY_SERVICE:
             service.succeeded()
             self._refused(lane, name)
@@ -197,7 +208,7 @@ class Sending:
             self._parts.submit.let_go(kept)
             service.succeeded()
             lane.succeeded()
-            self._nudge()
+            self._nudge(name)
         else:
             service.leave()
             lane.leave()

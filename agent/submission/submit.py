@@ -29,6 +29,7 @@ from agent.rules.naming import base_name, fill_placeholders, for_display, relati
 from agent.rules.settling import Observation, Verdict
 from agent.rules.tags import further_tags
 from agent.submission.checking import check
+from agent.submission.connections import Connections
 from agent.submission.outcomes import accepted, cancel, superseded
 
 if TYPE_CHECKING:
@@ -93,8 +94,7 @@ class Submit:
         self._service = service
         self._clock = clock
         self._stop = stop
-        self._connections = threading.BoundedSemaphore(max(1, connections))
-        """Held from the intent until the answer is durable: a kill leaves no more unknown outcomes than connections."""
+        self.connections = Connections(connections)
         self._comparing = threading.Lock()
         """Held from looking for the same content until the ledger has it: two twins never pass at once."""
 
@@ -146,7 +146,7 @@ class Submit:
                 record = record.change(sha256=digest)
                 self._ledger.commit(record)
         try:
-            with self._connections:
+            with self.connections.hold(folder.name):
                 return self._send(inbox, record, opened, checked)
         except FileRefused as refused:
             if stays():

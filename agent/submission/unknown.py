@@ -7,6 +7,7 @@ listing, and only then send again. What cannot be decided is held for the operat
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.errors import LocalTrouble
@@ -44,6 +45,16 @@ def _attempt(record: FileRecord) -> Attempt:
     return record.key, record.attempts
 
 
+@dataclass(slots=True)
+class _Search:
+    """What is remembered of looking for one lost answer; monotonic seconds."""
+
+    quiet_since: float | None = None
+    """The first complete listing without it."""
+    looks: int = 0
+    due: float = 0.0
+
+
 class Unknown:
     """Resolves unknown outcomes; the quiet time of each runs on this process's monotonic clock."""
 
@@ -61,37 +72,35 @@ class Unknown:
         self._service = service
         self._clock = clock
         self._retry = retry
-        # By key and attempt: a file that was sent again and is unknown again has its whole quiet time before it.
-        self._quiet_since: dict[Attempt, float] = {}
-        self._looks: dict[Attempt, tuple[int, float]] = {}
+        # By watch folder, each with a thread of its own; within it by key and attempt: a file that was sent again and
+        # is unknown again has its whole quiet time before it.
+        self._searches: dict[str, dict[Attempt, _Search]] = {}
 
-    def work(self) -> Sequence[FileRecord]:
-        """Look once for every unknown outcome that is due and return those records as they stand now.
+    def work(self, watch_folder: str) -> Sequence[FileRecord]:
+        """Look once for every unknown outcome of a watch folder that is due; return those records as they stand now.
 
-        Raises ServiceTrouble: then nothing was decided, and the quiet time of none has gone by.
+        One thread for each watch folder. Raises ServiceTrouble: then nothing was decided, and the quiet time of none
+        has gone by.
         """
         now = self._clock.monotonic()
-        records = self._ledger.find_files(states=[FileState.UNKNOWN])
-        self._forget_others({_attempt(record) for record in records})
+        records = self._ledger.find_files(watch_folder=watch_folder, states=[FileState.UNKNOWN])
+        before = self._searches.get(watch_folder, {})
+        searches = {_attempt(record): before.get(_attempt(record)) or _Search() for record in records}
+        self._searches[watch_folder] = searches
         found = []
         for record in records:
-            looks, due = self._looks.get(_attempt(record), (0, 0.0))
-            if now < due:
+            search = searches[_attempt(record)]
+            if now < search.due:
                 continue
-            resolved = self._look_up(record)
+            resolved = self._look_up(record, search)
             found.append(resolved or record)
             if resolved is None:
-                doubled = FIRST_LOOK * 2 ** min(looks, MOST_DOUBLINGS)
-                pause = min(LAST_PAUSE, doubled, max(FIRST_LOOK, self._retry.unknown_wait / 4))
-                self._looks[_attempt(record)] = (looks + 1, now + pause)
+                doubled = FIRST_LOOK * 2 ** min(search.looks, MOST_DOUBLINGS)
+                search.looks += 1
+                search.due = now + min(LAST_PAUSE, doubled, max(FIRST_LOOK, self._retry.unknown_wait / 4))
         return found
 
-    def _forget_others(self, attempts: set[Attempt]) -> None:
-        for known in (self._quiet_since, self._looks):
-            for attempt in known.keys() - attempts:
-                del known[attempt]
-
-    def _look_up(self, record: FileRecord) -> FileRecord | None:
+    def _look_up(self, record: FileRecord, search: _Search) -> FileRecord | None:
         """Return the record as decided; None while it stays unknown."""
         now = self._clock.now()
         sent_at = record.intent_at if record.intent_at is not None else record.state_at
@@ -114,8 +123,9 @@ class Unknown:
         candidates = [task for task in tasks if task.id not in known]
         if candidates:
             return self._found(record, candidates)
-        quiet_since = self._quiet_since.setdefault(_attempt(record), self._clock.monotonic())
-        if self._clock.monotonic() - quiet_since < self._retry.unknown_wait:
+        if search.quiet_since is None:
+            search.quiet_since = self._clock.monotonic()
+        if self._clock.monotonic() - search.quiet_since < self._retry.unknown_wait:
             return None
         return self._send_again(record)
 

@@ -31,7 +31,8 @@ from agent.model import (
 )
 from agent.runtime.aftercare import Aftercare
 from agent.runtime.exporting import ExportLoop
-from agent.runtime.recovery import recover
+from agent.runtime.folder_care import FolderCare
+from agent.runtime.recovery import recover, remove_left_behind
 from agent.runtime.roots import RootGuard
 from agent.runtime.sending import Sending
 from agent.submission.detect import Detect
@@ -111,6 +112,30 @@ class InlineExecutor(Executor):
         return future
 
 
+class Care:
+    """All that finishes what was begun: the agent's own part, then each watch folder's."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._aftercare = Aftercare(parts, made_ready=lambda: None)
+        self._cares = [FolderCare(parts, folder) for folder in parts.settings.watch_folders]
+
+    def step(self) -> None:
+        """Let each do once what is due."""
+        self._aftercare.recover_uploads()
+        for care in self._cares:
+            care.step()
+        self._aftercare.step()
+
+    def recover_uploads(self, *, at_start: bool = False) -> None:
+        """Give back uploads nobody holds."""
+        self._aftercare.recover_uploads(at_start=at_start)
+
+    @property
+    def follows_done(self) -> int:
+        """Looks for ended tasks so far."""
+        return self._aftercare.follows_done
+
+
 class Workbench:
     """The world around an agent, and the process that works in it now."""
 
@@ -166,13 +191,25 @@ class Workbench:
             )
             for inbox in self.inboxes
         ]
-        self.sending = Sending(self.parts, self.inboxes, nudge=lambda: None)
-        self.aftercare = Aftercare(self.parts, made_ready=lambda: None)
-        self.export_loop = ExportLoop(self.parts, wake=lambda: None, make_pool=lambda _workers, _name: InlineExecutor())
+        self.output_guards = {
+            folder.name: RootGuard(folder, RootKind.OUTPUT, ledger=ledger, lane=self.parts.lanes.export(folder.name))
+            for folder in self.settings.watch_folders
+            if folder.output is not None
+        }
+        self.sending = Sending(self.parts, self.inboxes, nudge=lambda _name: None)
+        self.aftercare = Care(self.parts)
+        self.export_loop = ExportLoop(
+            self.parts,
+            roots=self.output_guards,
+            wake=lambda: None,
+            make_pool=lambda _workers, _name: InlineExecutor(),
+        )
 
     def recover(self) -> None:
         """Do what a starting process does before its workers run."""
-        recover(self.settings, self.parts.ledger)
+        if recover(self.settings, self.parts.ledger):
+            for folder in self.settings.watch_folders:
+                remove_left_behind(folder, self.parts.ledger)
         self.aftercare.recover_uploads(at_start=True)
 
     def _new_key(self) -> str:

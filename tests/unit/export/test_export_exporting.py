@@ -46,7 +46,7 @@ class Export:
         self.bench.recover()
         self.bench.drop("a.pdf")
         self.bench.submit()
-        self.bench.export_loop._guards["invoices"].check()
+        self.bench.output_guards["invoices"].check()
         self.service = self.bench.service
 
     @property

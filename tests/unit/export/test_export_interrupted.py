@@ -158,7 +158,7 @@ def test_what_was_written_into_an_empty_mount_point_is_not_taken_for_exported(
     bench = Workbench(tmp_path)
     bench.drop("a.pdf")
     bench.submit()
-    bench.export_loop._guards["invoices"].check()
+    bench.output_guards["invoices"].check()
     output, real = bench.place("output"), bench.service.download
 
     def goes_away(file: ExportFile) -> AbstractContextManager[Iterator[bytes]]:

@@ -79,7 +79,7 @@ def test_a_task_that_may_be_a_lost_answer_of_ours_is_not_adopted(tmp_path: Path)
     assert bench.file("a.pdf").state is FileState.UNKNOWN
     assert poll(bench) == []
     assert bench.ledger.find_tasks() == []
-    bench.parts.unknown.work()
+    bench.parts.unknown.work("invoices")
     assert poll(bench) == [("invoices", "task-0001")]
 
 

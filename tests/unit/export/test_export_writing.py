@@ -52,7 +52,7 @@ class Site:
         self.writing: Writing = self.bench.parts.exporting._writing
         record = TaskRecord("task-1", "invoices", "p", "a.pdf", TaskState.EXPORTING, 0.0, 0.0)
         self.bench.ledger.commit(record)
-        self.bench.export_loop._guards["invoices"].check()
+        self.bench.output_guards["invoices"].check()
         self.entropy = itertools.count(1).__next__
 
     @property

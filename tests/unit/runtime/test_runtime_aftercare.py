@@ -67,8 +67,10 @@ def test_what_a_worker_has_in_hand_is_left_to_it(bench: Workbench) -> None:
 
 def test_what_was_claimed_this_moment_is_not_taken_for_left_behind(bench: Workbench) -> None:
     sending(bench, intent_at=None)
-    bench.aftercare.recover_uploads()
-    assert bench.file("a.pdf").state is FileState.SENDING
+    for _ in range(3):
+        bench.aftercare.recover_uploads()
+        assert bench.file("a.pdf").state is FileState.SENDING
+    bench.clock.advance(1.0)
     bench.aftercare.recover_uploads()
     assert bench.file("a.pdf").state is FileState.WAITING
 

@@ -71,7 +71,7 @@ def test_others_go_on_beside_a_file_the_service_cannot_hand_out(bench: Workbench
 
 
 def test_a_ledger_that_cannot_be_written_makes_the_lane_wait(bench: Workbench) -> None:
-    bench.export_loop._guards["invoices"].check()
+    bench.output_guards["invoices"].check()
     bench.ledger.trouble = LedgerUnavailable("its disk is full")
 
     bench.export_loop.step()

@@ -64,7 +64,9 @@ class Loop:
         self.bench = bench
         self.pools: dict[str, HeldPool] = {}
         self.woken = 0
-        bench.export_loop = self.loop = ExportLoop(bench.parts, wake=self.wake, make_pool=self.make_pool)
+        bench.export_loop = self.loop = ExportLoop(
+            bench.parts, roots=bench.output_guards, wake=self.wake, make_pool=self.make_pool
+        )
 
     def wake(self) -> None:
         self.woken += 1

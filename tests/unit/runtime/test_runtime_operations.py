@@ -47,7 +47,7 @@ def held(bench: Workbench, path: str = "a.pdf", *, arrived: bool = False) -> str
     bench.service.script("submit", AfterActing(outcome) if arrived else outcome)
     bench.submit()
     bench.clock.advance(61 * 3600)
-    bench.parts.unknown.work()
+    bench.parts.unknown.work("invoices")
     record = bench.file(path)
     assert record.state is FileState.HELD
     return record.key
@@ -168,7 +168,7 @@ def test_after_adopting_another_output_what_was_staged_in_the_old_one_is_written
     bench.recover()
     bench.drop("a.pdf")
     bench.submit()
-    bench.export_loop._guards["invoices"].check()
+    bench.output_guards["invoices"].check()
     bench.ledger.commit(bench.task().change(state=TaskState.PROCESSING, staged=True))
     bench.place("output").rename(bench.base / "old")
     bench.place("output").mkdir()

@@ -53,7 +53,7 @@ def task(**values: object) -> TaskRecord:
 def test_what_a_killed_process_left_half_written_is_removed(bench: Workbench, place: str) -> None:
     killed_once(bench)
     left = litter(bench.place(place) / "sub")
-    recover(bench.settings, bench.ledger)
+    bench.recover()
     assert not left.exists()
 
 
@@ -61,7 +61,7 @@ def test_what_a_staged_export_will_roll_forward_is_kept(bench: Workbench) -> Non
     killed_once(bench)
     bench.ledger.commit(task(staged=True))
     kept, left = litter(bench.place("output")), litter(bench.place("output"), OTHER)
-    recover(bench.settings, bench.ledger)
+    bench.recover()
     assert (kept.exists(), left.exists()) == (True, False)
 
 
@@ -70,7 +70,7 @@ def test_what_no_export_will_need_is_not_kept(bench: Workbench, changes: dict[st
     killed_once(bench)
     bench.ledger.commit(task(**changes))
     left = litter(bench.place("output"))
-    recover(bench.settings, bench.ledger)
+    bench.recover()
     assert not left.exists()
 
 
@@ -78,12 +78,12 @@ def test_after_a_clean_end_nothing_is_looked_for(bench: Workbench) -> None:
     killed_once(bench)
     end_cleanly(bench.ledger)
     left = litter(bench.place("output"))
-    recover(bench.settings, bench.ledger)
+    bench.recover()
     assert left.exists()
 
 
 def test_a_process_that_runs_is_not_clean_until_it_says_so(bench: Workbench) -> None:
-    recover(bench.settings, bench.ledger)
+    bench.recover()
     assert bench.ledger.note("run") == {"clean": False}
 
 
@@ -93,20 +93,20 @@ def test_in_the_folders_of_another_agent_nothing_is_removed(bench: Workbench, pl
     left = litter(bench.place(place))
     for root in ("inbox", "output"):
         (bench.place(root) / MARKER).write_text("f" * 32 + "\n", encoding="ascii")
-    recover(bench.settings, bench.ledger)
+    bench.recover()
     assert left.exists()
 
 
 def test_a_folder_that_is_away_stops_nothing(bench: Workbench) -> None:
     killed_once(bench)
     bench.place("output").rename(bench.base / "unmounted")
-    recover(bench.settings, bench.ledger)
+    bench.recover()
 
 
 def test_files_of_others_are_left_whatever_they_look_like(bench: Workbench) -> None:
     killed_once(bench)
     kept = [litter(bench.place("output"), name) for name in (".fsagent-x.part", "a.part", ".fsagent-0123.part")]
-    recover(bench.settings, bench.ledger)
+    bench.recover()
     assert all(path.exists() for path in kept)
 
 
@@ -117,7 +117,7 @@ def test_settling_begins_anew_since_another_process_has_another_clock(bench: Wor
     bench.drop("a.pdf")
     bench.settle()
     assert bench.file("a.pdf").ready
-    recover(bench.settings, bench.ledger)
+    bench.recover()
     record = bench.file("a.pdf")
     assert (record.ready, record.unchanged_since, record.look_at, record.looks) == (False, None, None, 0)
 

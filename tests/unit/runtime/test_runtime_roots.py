@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,9 +13,10 @@ from agent.errors import LocalTrouble
 from agent.folders.roots import MARKER
 from agent.model import LaneReason, RootKind
 from agent.runtime.operations import Operations
-from agent.runtime.roots import LOOK_AGAIN, RootGuard
+from agent.runtime.roots import ANSWER_PATIENCE, LOOK_AGAIN, RootGuard, RootWatch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from agent.runtime.lanes import Lane
@@ -143,3 +146,84 @@ def test_a_new_process_knows_the_root_again(guarded: Guarded) -> None:
     guarded.root.mkdir()
     assert not guarded.again().check()
     assert guarded.reason() is LaneReason.ROOT_CHANGED
+
+
+# --- roots that do not answer -----------------------------------------------------------------------------------------
+
+
+class Share:
+    """An output whose look comes to no end while it hangs."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.clock = bench.process_clock
+        self.lane = bench.parts.lanes.export("invoices")
+        self.asked = threading.Event()
+        self.answered = threading.Event()
+        self.changes = 0
+        self.watch = RootWatch(
+            self._look,
+            lane=self.lane,
+            reason=LaneReason.OUTPUT_MISSING,
+            what="The output /srv/exports",
+            clock=self.clock,
+            changed=self._change,
+        )
+
+    def _look(self) -> bool:
+        self.asked.set()
+        return self.answered.wait(10.0)
+
+    def _change(self) -> None:
+        self.changes += 1
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Look in a thread of its own, which ends with the block, and long enough ago."""
+        thread = threading.Thread(target=self.watch.step)
+        thread.start()
+        assert self.asked.wait(10.0)
+        self.clock.advance(ANSWER_PATIENCE + 1.0)
+        yield
+        self.answered.set()
+        thread.join(10.0)
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Share:
+    return Share(Workbench(tmp_path))
+
+
+def test_a_root_nobody_has_looked_at_yet_is_not_healthy(share: Share) -> None:
+    assert not share.watch.is_healthy()
+
+
+def test_a_root_that_answers_is_healthy_and_whoever_waits_for_it_is_woken(share: Share) -> None:
+    share.answered.set()
+    share.watch.step()
+    share.watch.step()
+    assert (share.watch.is_healthy(), share.changes) == (True, 1)
+
+
+def test_a_root_that_does_not_answer_makes_its_lane_wait_and_say_so(share: Share) -> None:
+    with share.hanging():
+        assert share.watch.supervise()
+        assert not share.watch.is_healthy()
+        assert share.lane.state.reason is LaneReason.OUTPUT_MISSING
+        assert "/srv/exports has not answered for more than 10 s" in share.lane.state.detail
+
+
+def test_once_it_answers_again_its_lane_opens(share: Share) -> None:
+    with share.hanging():
+        share.watch.supervise()
+    assert (share.watch.is_healthy(), share.lane.state.reason) == (True, None)
+    assert not share.watch.supervise()
+
+
+def test_a_root_that_takes_its_time_is_not_silent(share: Share) -> None:
+    thread = threading.Thread(target=share.watch.step)
+    thread.start()
+    assert share.asked.wait(10.0)
+    share.clock.advance(ANSWER_PATIENCE - 1.0)
+    assert not share.watch.supervise()
+    share.answered.set()
+    thread.join(10.0)

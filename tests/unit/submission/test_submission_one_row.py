@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes.memory_service import AfterActing
@@ -109,13 +109,15 @@ def test_a_file_that_grows_between_listing_and_look_is_taken_as_it_is_now(bench:
 
 def test_a_wait_of_days_for_a_lost_answer_ends_no_look(tmp_path: Path) -> None:
     bench = Workbench(tmp_path, watch_folder(tmp_path, project_id=PROJECT))
+    bench.service.list_delay = 1e9
     bench.scan()
     bench.drop("a.pdf")
     bench.service.script("submit", AfterActing(OutcomeUnknown("no answer")))
     bench.submit()
     unknown = bench.parts.unknown
     key = bench.file("a.pdf").key
-    # Looks so far, and when the next is due: as after three days of a service that lists nothing.
-    cast("Any", unknown)._looks[key] = (4000, 0.0)
-    bench.service.list_delay = 1e9
-    assert [record.key for record in unknown.work()] == [key]
+    unknown.work("invoices")
+    # As many looks as after three days of a service that lists nothing.
+    next(iter(unknown._searches["invoices"].values())).looks = 4000
+    bench.clock.advance(2.0)
+    assert [record.key for record in unknown.work("invoices")] == [key]

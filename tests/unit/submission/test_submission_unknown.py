@@ -38,13 +38,13 @@ def unknown(bench: Workbench, outcome: OutcomeUnknown | AfterActing, path: str =
 def look(bench: Workbench, *, seconds: float, step: float = 20.0) -> None:
     """Look again and again for so many seconds."""
     for _ in range(int(seconds / step)):
-        bench.parts.unknown.work()
+        bench.parts.unknown.work("invoices")
         bench.clock.advance(step)
 
 
 def test_a_task_whose_answer_was_lost_is_found_and_not_sent_again(bench: Workbench) -> None:
     unknown(bench, LOST)
-    bench.parts.unknown.work()
+    bench.parts.unknown.work("invoices")
     record, task = bench.file("a.pdf"), bench.task()
     assert (record.state, record.task_id) == (FileState.SUBMITTED, "task-0001")
     assert (record.filing, record.destination, task.file_key) == ("archive", "a.pdf", record.key)
@@ -98,9 +98,9 @@ def test_while_the_service_is_away_no_quiet_time_begins(bench: Workbench) -> Non
     bench.service.script("find_submission", *[DOWN] * 40)
     for _ in range(40):
         with pytest.raises(ServiceUnavailable):
-            bench.parts.unknown.work()
+            bench.parts.unknown.work("invoices")
         bench.clock.advance(60)
-    bench.parts.unknown.work()
+    bench.parts.unknown.work("invoices")
     assert bench.file("a.pdf").state is FileState.UNKNOWN
 
 
@@ -115,17 +115,17 @@ def test_a_restart_begins_the_quiet_time_anew(bench: Workbench) -> None:
 
 def test_a_wall_clock_that_jumps_ends_no_quiet_time(bench: Workbench) -> None:
     unknown(bench, NOT_THERE)
-    bench.parts.unknown.work()
+    bench.parts.unknown.work("invoices")
     bench.clock.jump(86400)
     bench.clock.advance(61)
-    bench.parts.unknown.work()
+    bench.parts.unknown.work("invoices")
     assert bench.file("a.pdf").state is FileState.UNKNOWN
 
 
 def test_looks_become_rarer_but_never_rarer_than_a_minute(bench: Workbench) -> None:
     unknown(bench, NOT_THERE)
     for _ in range(300):
-        bench.parts.unknown.work()
+        bench.parts.unknown.work("invoices")
         bench.clock.advance(1.0)
     assert 5 <= len(bench.service.named("find_submission")) <= 12
 
@@ -133,7 +133,7 @@ def test_looks_become_rarer_but_never_rarer_than_a_minute(bench: Workbench) -> N
 def test_after_60_hours_it_is_held_for_the_operator(bench: Workbench) -> None:
     unknown(bench, LOST)
     bench.clock.advance(60 * 3600 + 1)
-    bench.parts.unknown.work()
+    bench.parts.unknown.work("invoices")
     record = bench.file("a.pdf")
     assert (record.state, bench.service.named("find_submission")) == (FileState.HELD, [])
     assert "60 hours" in record.detail
@@ -142,14 +142,14 @@ def test_after_60_hours_it_is_held_for_the_operator(bench: Workbench) -> None:
 def test_a_clock_set_back_since_it_was_sent_means_held(bench: Workbench) -> None:
     unknown(bench, LOST)
     bench.clock.jump(-3600)
-    bench.parts.unknown.work()
+    bench.parts.unknown.work("invoices")
     assert bench.file("a.pdf").state is FileState.HELD
 
 
 def test_a_service_that_cannot_say_means_held(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     unknown(bench, LOST)
     monkeypatch.setattr(bench.service, "find_submission", lambda _lookup: None)
-    bench.parts.unknown.work()
+    bench.parts.unknown.work("invoices")
     assert bench.file("a.pdf").state is FileState.HELD
 
 
@@ -158,7 +158,7 @@ def test_more_than_one_task_the_first_is_taken_and_all_are_named(
 ) -> None:
     record = unknown(bench, LOST)
     bench.service._create(upload_of(record), pdf("a.pdf"))
-    bench.parts.unknown.work()
+    bench.parts.unknown.work("invoices")
     assert bench.file("a.pdf").task_id == "task-0001"
     assert "task-0001, task-0002" in caplog.text
     assert "several tasks" in bench.events()
@@ -168,7 +168,7 @@ def test_two_files_that_could_both_be_the_task_are_held(bench: Workbench) -> Non
     first = unknown(bench, LOST, "one/a.pdf")
     bench.ledger.commit(first.change(state=FileState.HELD))
     unknown(bench, LOST, "two/a.pdf")
-    bench.parts.unknown.work()
+    bench.parts.unknown.work("invoices")
     record = bench.file("two/a.pdf")
     assert record.state is FileState.HELD
     assert "one/a.pdf" in record.detail
@@ -178,7 +178,7 @@ def test_a_task_the_ledger_knows_already_is_no_answer(bench: Workbench) -> None:
     bench.drop("one/a.pdf")
     bench.submit()
     unknown(bench, NOT_THERE, "two/a.pdf")
-    bench.parts.unknown.work()
+    bench.parts.unknown.work("invoices")
     assert bench.file("two/a.pdf").state is FileState.UNKNOWN
 
 
@@ -187,7 +187,7 @@ def test_where_tags_are_listed_the_key_decides_and_not_the_name(bench: Workbench
     record = unknown(bench, LOST)
     stranger = Upload("another key", PROJECT, "a.pdf", "application/pdf", 1, "a.pdf", {"fsagent_key": "another key"})
     bench.service._create(stranger, b"x")
-    bench.parts.unknown.work()
+    bench.parts.unknown.work("invoices")
     assert bench.file("a.pdf").task_id == "task-0001"
     assert record.key == bench.service.submissions[0].upload.key
 
@@ -206,14 +206,14 @@ def test_a_file_replaced_as_a_whole_arrived_as_it_was(bench: Workbench) -> None:
     other = bench.base / "other"
     other.write_bytes(pdf("another file"))
     other.replace(bench.place("inbox") / "a.pdf")
-    bench.parts.unknown.work()
+    bench.parts.unknown.work("invoices")
     assert bench.task("task-0001").state is TaskState.PROCESSING
 
 
 def test_its_folder_being_away_keeps_no_lost_answer_from_being_found(bench: Workbench) -> None:
     unknown(bench, LOST)
     bench.place("inbox").rename(bench.base / "unmounted")
-    bench.parts.unknown.work()
+    bench.parts.unknown.work("invoices")
     assert bench.file("a.pdf").state is FileState.SUBMITTED
 
 
