@@ -22,11 +22,12 @@ def configuration_path(ctx: click.Context) -> Path:
 
 
 def load_settings(ctx: click.Context, *, warn: bool = False) -> Settings:
-    """Return the configuration; `warn` shows its warnings. Raises ConfigurationError."""
+    """Return the configuration; `warn` shows its warnings and the account's. Raises ConfigurationError."""
+    from agent.config.account import runtime_warnings  # noqa: PLC0415 -- costs only who needs it
     from agent.config.loading import load  # noqa: PLC0415 -- pydantic costs 200 ms
 
     loaded = load(configuration_path(ctx), environment=os.environ)
     if warn:
-        for warning in loaded.warnings:
+        for warning in (*loaded.warnings, *runtime_warnings()):
             click.echo(f"warning: {warning}", err=True)
     return loaded.settings

@@ -22,37 +22,41 @@ if TYPE_CHECKING:
 HIDDEN = "…"
 
 
-class HideSecrets(logging.Filter):
-    """Takes secrets out of every line, whoever wrote it, libraries too."""
+class _Formatter(logging.Formatter):
+    """What both formats share: nothing in a record can start a line, colour a terminal or show a secret."""
 
     def __init__(self, secrets: list[str]) -> None:
         super().__init__()
         self._secrets = [secret for secret in secrets if secret]
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass, without secrets."""
-        message = record.getMessage()
-        hidden = message
+    def message(self, record: logging.LogRecord) -> str:
+        """Return the message, whoever wrote it, libraries too."""
+        return for_display(self._without_secrets(record.getMessage()))
+
+    def trace(self, record: logging.LogRecord) -> list[str]:
+        """Return the lines of the trace, if there is one; exceptions carry names and answers as they are."""
+        if not record.exc_info:
+            return []
+        lines = self._without_secrets(self.formatException(record.exc_info)).splitlines()
+        return [for_display(line) for line in lines]
+
+    def _without_secrets(self, text: str) -> str:
         for secret in self._secrets:
-            hidden = hidden.replace(secret, HIDDEN)
-        if hidden is not message:
-            record.msg, record.args = hidden, ()
-        return True
+            text = text.replace(secret, HIDDEN)
+        return text
 
 
-class TextFormatter(logging.Formatter):
-    """One line for each record: UTC time, level, message; nothing in it can start a line or colour a terminal."""
+class TextFormatter(_Formatter):
+    """One line for each record: UTC time, level, message."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; a trace follows it, indented."""
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = f"{when} {record.levelname.lower():<7} {for_display(record.getMessage())}"
-        if record.exc_info:
-            line += "\n" + "\n".join(f"    {part}" for part in self.formatException(record.exc_info).splitlines())
-        return line
+        line = f"{when} {record.levelname.lower():<7} {self.message(record)}"
+        return "\n    ".join([line, *self.trace(record)])
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(_Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -62,10 +66,10 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "thread": record.threadName,
-            "message": for_display(record.getMessage()),
+            "message": self.message(record),
         }
-        if record.exc_info:
-            entry["trace"] = self.formatException(record.exc_info)
+        if trace := self.trace(record):
+            entry["trace"] = "\n".join(trace)
         return json.dumps(entry, ensure_ascii=False)
 
 
@@ -102,11 +106,10 @@ def set_up_logging(settings: LoggingSettings, *, secrets: list[str], to_console:
             ) from error
     elif to_console:
         handlers.append(logging.StreamHandler(sys.stderr))
-    formatter = JsonFormatter() if settings.format == "json" else TextFormatter()
+    formatter = (JsonFormatter if settings.format == "json" else TextFormatter)(secrets)
     root = logging.getLogger()
     for handler in handlers or [logging.NullHandler()]:
         handler.setFormatter(formatter)
-        handler.addFilter(HideSecrets(secrets))
         root.addHandler(handler)
     root.setLevel(settings.level.upper())
     logging.captureWarnings(capture=True)
