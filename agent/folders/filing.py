@@ -155,6 +155,21 @@ def find_filed(destination_root: Path, destination: str, signature: Signature, s
     return None
 
 
+def make_durable(root: Path, relative_path: str) -> None:
+    """Make the entries of a file's folder durable, for a move whose own sync failed or never came after a crash.
+
+    A folder that is not there any more has none. Raises LocalTrouble.
+    """
+    parent, _ = system.split(relative_path)
+    try:
+        with system.open_folder(root, parent) as folder:
+            folder.sync()
+    except (FileNotFoundError, NotADirectoryError, NotRegular):
+        return
+    except OSError as error:
+        raise any_local_trouble(error, "make durable", root / parent) from error
+
+
 def remove_filed(
     root: Path,
     relative_path: str,

@@ -109,23 +109,33 @@ class FileAway:
             )
             return filed
         except FileBusy as busy:
-            if busy.gone:
-                return self._already_filed(destination_root, record)
-            raise
+            if not busy.gone:
+                raise
+            filed = self._already_filed(destination_root, record)
+            if filed is not None:
+                filing.make_durable(source_root, record.lies_at)
+            return filed
         except NotRegular:
             return None
 
     def _already_filed(self, destination_root: Path, record: FileRecord) -> str | None:
-        """Return the identity of the file at the destination where it is this record's, moved before a crash."""
+        """Return the identity of the file at the destination where it is this record's, moved before a crash.
+
+        Durable on return: a crash, or an error of the sync itself, may have come between the move and its sync.
+        """
         filed = filing.find_filed(destination_root, record.destination, record.lying_signature, record.sha256)
-        if filed is None or filed == record.lying_signature.identity:
-            return filed
-        # Recognised by its bytes alone: the same bytes may have been filed there for an earlier drop.
+        if filed is None or (filed != record.lying_signature.identity and self._is_anothers(record)):
+            return None
+        filing.make_durable(destination_root, record.destination)
+        return filed
+
+    def _is_anothers(self, record: FileRecord) -> bool:
+        """Tell whether what was recognised by its bytes alone is an earlier drop's, filed there under that very name."""
         for other in self._ledger.find_files(watch_folder=record.watch_folder, sha256=record.sha256):
             is_other = other.key != record.key and other.filed_in == record.filing
             if is_other and other.filed_as == record.destination:
-                return None
-        return filed
+                return True
+        return False
 
     def _with_digest(self, folder: WatchFolder, record: FileRecord) -> FileRecord:
         try:

@@ -13,6 +13,7 @@ from fakes.workbench import Workbench, pdf, watch_folder
 from agent.errors import FileBusy, FileRefused, LocalTrouble, OutcomeUnknown, StaleRecord
 from agent.folders import filing, system
 from agent.model import FileRecord, FileState, LaneReason, Reason
+from agent.submission.file_away import folder_of
 from agent.submission.follow import end_failed
 
 if TYPE_CHECKING:
@@ -230,6 +231,69 @@ def test_copied_before_a_crash_only_the_source_is_left_to_remove(
     record = carry_out(bench, bench.file("sub/a.pdf"))
     assert not source.exists()
     assert [name for name in bench.names(record.filed_in) if name.endswith(".pdf")] == ["sub/a.pdf"]
+
+
+def place_of(bench: Workbench, place: str) -> Path:
+    """Return the folder `sub` of a place."""
+    return folder_of(bench.folder, place) / "sub"
+
+
+def syncs(monkeypatch: pytest.MonkeyPatch, *, failing: int) -> list[Path]:
+    """Let the first syncs of folders fail, and return the list of those that are synced from then on."""
+    sync, synced, left = system.Folder.sync, [], [OSError(errno.EIO, os.strerror(errno.EIO))] * failing
+
+    def synced_or_failing(self: system.Folder) -> None:
+        if left:
+            raise left.pop()
+        sync(self)
+        synced.append(self.path)
+
+    monkeypatch.setattr(system.Folder, "sync", synced_or_failing)
+    return synced
+
+
+def test_a_move_that_could_not_be_made_durable_is_made_so_before_it_counts_as_filed(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = submitted(bench)
+    archive, inbox = place_of(bench, "archive"), place_of(bench, "inbox")
+    archive.mkdir(parents=True)
+    synced = syncs(monkeypatch, failing=1)
+    with pytest.raises(LocalTrouble):
+        carry_out(bench, record)
+    assert bench.names("archive") == ["sub/a.pdf"]
+
+    assert carry_out(bench, record).state is FileState.ARCHIVED
+
+    assert synced == [archive, inbox]
+
+
+def test_a_copy_that_could_not_be_made_durable_is_made_so_before_its_source_is_deleted(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = submitted(bench)
+    archive, inbox = place_of(bench, "archive"), place_of(bench, "inbox")
+    archive.mkdir(parents=True)
+    other_devices(monkeypatch)
+    synced = syncs(monkeypatch, failing=1)
+    unlink = system.Folder.unlink
+    deleted_after = []
+
+    def noted(self: system.Folder, name: str) -> None:
+        unlink(self, name)
+        if name == "a.pdf":
+            deleted_after.append(list(synced))
+
+    monkeypatch.setattr(system.Folder, "unlink", noted)
+    with pytest.raises(LocalTrouble):
+        carry_out(bench, record)
+    assert bench.names("archive") == ["sub/a.pdf"]
+    assert bench.names("inbox") == ["sub/a.pdf"]
+
+    assert carry_out(bench, record).state is FileState.ARCHIVED
+
+    assert deleted_after == [[archive]]
+    assert synced[-1] == inbox
 
 
 def refuse_to_unlink(_folder: system.Folder, name: str) -> None:
