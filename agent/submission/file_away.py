@@ -130,7 +130,7 @@ class FileAway:
         return filed
 
     def _is_anothers(self, record: FileRecord) -> bool:
-        """Tell whether what was recognised by its bytes alone is an earlier drop's, filed there under that very name."""
+        """Tell whether what was recognised by its bytes alone is an earlier drop's, filed there under that name."""
         for other in self._ledger.find_files(watch_folder=record.watch_folder, sha256=record.sha256):
             is_other = other.key != record.key and other.filed_in == record.filing
             if is_other and other.filed_as == record.destination:
