@@ -9,16 +9,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from system.sites import MARKER, sha256, tree
 
 from agent.model import FileState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from system.sites import Site
+    from collections.abc import Container, Iterable, Sequence
 
     from agent.model import FileRecord
 
@@ -27,21 +25,49 @@ _CLASH = re.compile(r"-\d{8}T\d{6}Z-[0-9a-f]{4}(?=(\.[^.]*)?$)")
 _STATE_FILES = re.compile(r"ledger\.sqlite3(-wal|-shm)?|agent\.(lock|holder\.json)")
 
 
-def judge(site: Site, *, sent: Iterable[bytes], kept: Iterable[bytes] = ()) -> list[str]:
+class Judged(Protocol):
+    """What is judged: the folders of one watch folder, what the service and the ledger say about it."""
+
+    inbox: Path
+    archive: Path
+    error: Path
+    output: Path
+    state_dir: Path
+
+    def describe(self) -> list[dict[str, Any]]: ...
+
+    def complaints(self) -> list[str]: ...
+
+    def is_done(self) -> bool: ...
+
+    def records(self) -> Sequence[FileRecord]: ...
+
+
+def judge(
+    site: Judged,
+    *,
+    sent: Iterable[bytes],
+    kept: Iterable[bytes] = (),
+    taken: Iterable[bytes] = (),
+    failed: Container[str] = (),
+) -> list[str]:
     """Return every way in which a site that came to rest breaks the promise; empty: it was kept.
 
     `sent` are the contents dropped that were to be sent, each as often as it was dropped; `kept` those dropped that
-    were not: they lie in the inbox or in error/. No agent may be running.
+    were not: they lie in the inbox or in error/; `taken` those somebody took away or wrote over. `failed` are the ids
+    of tasks that were not to be exported: they were failed or cancelled. No agent may be running.
     """
     wanted = Counter(sha256(content) for content in sent)
     unsent = Counter(sha256(content) for content in kept)
-    tasks = site.describe()
+    away = Counter(sha256(content) for content in taken)
+    everything = site.describe()
+    tasks = [task for task in everything if task["id"] not in failed]
     return [
         *_tasks_are_the_files(tasks, wanted),
-        *_bytes_are_kept(site, wanted + unsent),
+        *_bytes_are_kept(site, wanted + unsent - away),
         *_outputs_are_the_exports(site, tasks),
         *_nothing_temporary_is_left(site),
-        *_ledger_agrees(site, tasks),
+        *_ledger_agrees(site, everything),
     ]
 
 
@@ -63,7 +89,7 @@ def _tasks_are_the_files(tasks: list[dict[str, Any]], wanted: Counter[str]) -> l
     return complaints
 
 
-def lying(site: Site) -> dict[str, str]:
+def lying(site: Judged) -> dict[str, str]:
     """Return the digest of every document in inbox, archive and error by its path; notes and markers left out."""
     found = {}
     for root in {site.inbox, site.archive, site.error}:
@@ -74,7 +100,7 @@ def lying(site: Site) -> dict[str, str]:
     return found
 
 
-def _bytes_are_kept(site: Site, wanted: Counter[str]) -> list[str]:
+def _bytes_are_kept(site: Judged, wanted: Counter[str]) -> list[str]:
     return _difference(
         Counter(lying(site).values()),
         wanted,
@@ -88,7 +114,7 @@ def _plain(path: str) -> str:
     return _CLASH.sub("", path)
 
 
-def _outputs_are_the_exports(site: Site, tasks: list[dict[str, Any]]) -> list[str]:
+def _outputs_are_the_exports(site: Judged, tasks: list[dict[str, Any]]) -> list[str]:
     wanted: Counter[tuple[str, str]] = Counter()
     for task in tasks:
         folder = PurePosixPath(Path(task["tags"]["file_path"]).relative_to(site.inbox).as_posix())
@@ -103,14 +129,14 @@ def _outputs_are_the_exports(site: Site, tasks: list[dict[str, Any]]) -> list[st
     return _difference(found, wanted, extra="in the output, but no export", missing="export not in the output")
 
 
-def _nothing_temporary_is_left(site: Site) -> list[str]:
+def _nothing_temporary_is_left(site: Judged) -> list[str]:
     roots = {site.inbox, site.archive, site.error, site.output}
     hidden = {path.as_posix() for root in roots for path in tree(root).values() if path.name.startswith(".")}
     hidden |= {path.as_posix() for path in tree(site.state_dir).values() if not _STATE_FILES.fullmatch(path.name)}
     return [f"left behind: {path}" for path in sorted(hidden)]
 
 
-def _ledger_agrees(site: Site, tasks: list[dict[str, Any]]) -> list[str]:
+def _ledger_agrees(site: Judged, tasks: list[dict[str, Any]]) -> list[str]:
     complaints = [f"integrity check: {complaint}" for complaint in site.complaints()]
     if not site.is_done():
         complaints.append("the ledger says that something is still under way")
@@ -128,7 +154,7 @@ def _ledger_agrees(site: Site, tasks: list[dict[str, Any]]) -> list[str]:
     return complaints
 
 
-def _record_agrees(site: Site, record: FileRecord) -> list[str]:
+def _record_agrees(site: Judged, record: FileRecord) -> list[str]:
     if record.state is FileState.GONE or record.filed_in == "deleted":
         return []
     root = {"": site.inbox, "archive": site.archive, "error": site.error, "inbox": site.inbox}[record.filed_in]
