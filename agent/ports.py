@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         TaskReference,
         TaskState,
         Upload,
+        UploadProgress,
     )
 
 
@@ -52,6 +53,22 @@ class Abilities(Protocol):
     """`find_submission` can tell whether a lost submission exists."""
     cancels_tasks: bool
     """`cancel_task` may work; it still may refuse."""
+    lists_tasks: bool
+    """`find_ready` and `find_ended` list what waits; else each task is asked for by its id, in its time."""
+    names_outputs: bool
+    """Specifications name files; else they hold a `Result`, and the agent names the files."""
+    splits_submissions: bool
+    """What `submit` returns is an upload; its tasks appear later (`UploadService.find_tasks_of`)."""
+    batch_limit: int
+    """Files one upload may hold; 1: no batches."""
+    webhook: bool
+    """The service can tell that a task ended (`webhook_secret`)."""
+    size_limit: int | None
+    """Bytes of the largest file it takes, where that is known."""
+    result_lifetime: float | None
+    """Seconds from a task's end until its result is deleted, where the service does that by itself."""
+    first_poll: float
+    """Seconds after a submission before which asking for its task is of no use."""
 
 
 class Service(Protocol):
@@ -94,7 +111,7 @@ class Service(Protocol):
     def find_ended(self, own: Sequence[TaskReference], *, completed: bool) -> Sequence[Task]:
         """Return tasks that failed, timed out or were canceled (with `completed`: those too); as `find_ready`."""
 
-    def get_task(self, task_id: str) -> Task:
+    def get_task(self, task_id: str, *, project_id: str = "") -> Task:
         """Return one task. Raises TaskMoved(gone=True) where the service does not know it."""
 
     def cancel_task(self, task_id: str) -> None:
@@ -131,6 +148,28 @@ class Service(Protocol):
 
     def close(self) -> None:
         """Close connections; requests under way end with ServiceTrouble or OutcomeUnknown."""
+
+
+class UploadService(Service, Protocol):
+    """A service that makes tasks of uploads, where people may have to look at them (`splits_submissions`)."""
+
+    def submit_together(self, name: str, parts: Sequence[tuple[Upload, BinaryIO]]) -> Task:
+        """Send files as one upload of that name, as `submit` does one; at most `batch_limit` of one project."""
+
+    def find_tasks_of(self, upload: TaskReference) -> UploadProgress:
+        """Return the tasks an upload became so far. Raises TaskMoved(gone=True) where it is not known."""
+
+    def complete_review(self, task: TaskReference) -> Task:
+        """Say that people are done with a task; return it as the service shows it then. Raises TaskMoved."""
+
+    def discard_task(self, task: TaskReference) -> Task:
+        """Put a task aside that people look at; return it as the service shows it then. Raises TaskMoved."""
+
+    def report_task(self, task: TaskReference, *, issues: Sequence[str], message: str) -> Task:
+        """Report what is wrong with a task; return it as the service shows it then. Raises TaskMoved."""
+
+    def move_upload(self, upload: TaskReference, folder_id: str) -> UploadProgress:
+        """Move an upload to another folder of the service. Raises TaskMoved."""
 
 
 class Ledger(Protocol):
@@ -195,6 +234,7 @@ class Ledger(Protocol):
         relative_path: str | None = None,
         key_prefix: str = "",
         sha256: str = "",
+        task_id: str = "",
         in_inbox: bool | None = None,
         to_file: bool | None = None,
         filed_from: float | None = None,
@@ -214,6 +254,7 @@ class Ledger(Protocol):
         watch_folder: str | None = None,
         states: Sequence[TaskState] = (),
         file_key: str = "",
+        upload_id: str = "",
         is_open: bool | None = None,
         limit: int = 1000,
         newest_first: bool = False,

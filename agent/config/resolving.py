@@ -95,5 +95,6 @@ def _optional(base: Path, text: str | None) -> Path | None:
 
 
 def _same(section: Section, record: type[Any], **resolved: Any) -> dict[str, Any]:
-    """Return a record's values: those given, the rest from the section's key of the same name."""
-    return {each.name: getattr(section, each.name) for each in fields(record) if each.name not in resolved} | resolved
+    """Return a record's values: those given, the rest from the section's key of the same name where there is one."""
+    keys = type(section).model_fields
+    return {each.name: getattr(section, each.name) for each in fields(record) if each.name in keys} | resolved

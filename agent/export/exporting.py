@@ -160,7 +160,7 @@ class Exporting:
         try:
             self._service.complete_export(record.task_id)
         except TaskMoved as moved:
-            if not moved.gone and not self._is_complete(record.task_id):
+            if not moved.gone and not self._is_complete(record):
                 # The lease was lost: the files stay, the next round takes a new lease only to complete it.
                 self._back(record, LEASE_LOST)
                 return
@@ -172,9 +172,9 @@ class Exporting:
         self._ledger.commit(changed, Event(now, folder.name, "exported", detail, record.file_key, record.task_id))
         logger.info("%s: task %s exported: %s", folder.name, record.task_id, detail)
 
-    def _is_complete(self, task_id: str) -> bool:
+    def _is_complete(self, record: TaskRecord) -> bool:
         try:
-            task = self._service.get_task(task_id)
+            task = self._service.get_task(record.task_id, project_id=record.project_id)
         except TaskMoved as moved:
             return moved.gone
         return task.state in COMPLETED_OR_ON_ITS_WAY
@@ -277,7 +277,7 @@ class Exporting:
         already is not written again. Raises ServiceTrouble and LedgerUnavailable.
         """
         try:
-            task = self._service.get_task(record.task_id)
+            task = self._service.get_task(record.task_id, project_id=record.project_id)
         except TaskMoved as moved:
             if moved.gone and record.published:
                 self._complete(folder, record)

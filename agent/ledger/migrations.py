@@ -135,7 +135,15 @@ _FIRST = (
     """CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL)""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+# Uploads that become several tasks, and files that do.
+_UPLOADS = (
+    """ALTER TABLE tasks ADD COLUMN upload_id TEXT NOT NULL DEFAULT ''""",
+    """ALTER TABLE tasks ADD COLUMN number BIGINT NOT NULL DEFAULT 1""",
+    """CREATE INDEX tasks_by_upload ON tasks (upload_id) WHERE upload_id <> ''""",
+    """CREATE INDEX files_by_task ON files (task_id) WHERE task_id <> ''""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _UPLOADS)
 """Statements of each migration; the first brings an empty database to version 1."""
 
 VERSION = len(MIGRATIONS)

@@ -144,6 +144,7 @@ def select_files(
     relative_path: str | None,
     key_prefix: str,
     sha256: str,
+    task_id: str,
     in_inbox: bool | None,
     to_file: bool | None,
     filed_from: float | None,
@@ -164,6 +165,8 @@ def select_files(
         narrow.append(("key >= ? AND key < ?", (key_prefix, key_prefix + "\U0010ffff")))
     if sha256:
         narrow.append(("sha256 <> '' AND sha256 = ?", (sha256,)))
+    if task_id:
+        narrow.append(("task_id <> '' AND task_id = ?", (escape(task_id),)))
     if to_file:
         narrow.append(("filing <> '' AND filed_at IS NULL", ()))
     wide: list[tuple[str, Sequence[Any]]] = []
@@ -198,6 +201,7 @@ def select_tasks(
     watch_folder: str | None,
     states: Sequence[TaskState],
     file_key: str,
+    upload_id: str,
     is_open: bool | None,
     limit: int,
     newest_first: bool,
@@ -206,14 +210,18 @@ def select_tasks(
     conditions: list[tuple[str, Sequence[Any]]] = []
     if file_key:
         conditions.append(("file_key <> '' AND file_key = ?", (file_key,)))
+    if upload_id:
+        conditions.append(("upload_id <> '' AND upload_id = ?", (escape(upload_id),)))
     if is_open is not None:
         conditions.append(("ended_at IS NULL" if is_open else "ended_at IS NOT NULL", ()))
     if watch_folder is not None:
-        conditions.append((f"{_hidden('watch_folder') if file_key else 'watch_folder'} = ?", (escape(watch_folder),)))
+        conditions.append(
+            (f"{_hidden('watch_folder') if file_key or upload_id else 'watch_folder'} = ?", (escape(watch_folder),))
+        )
     return _selection(
         SELECT_TASKS,
         conditions,
-        is_narrow=bool(file_key or is_open),
+        is_narrow=bool(file_key or upload_id or is_open),
         states=[state.value for state in states],
         all_states=[state.value for state in TaskState],
         order=("opened_at", "task_id"),

@@ -162,7 +162,7 @@ def file_record(row: Row) -> FileRecord:
 
 _TASK_LINE = (
     "task_id watch_folder project_id name state state_at opened_at version file_key source_folder service_state detail"
-    " attempts retry_at held started_at plan staged published seen_at asked_at ended_at"
+    " attempts retry_at held started_at plan staged published seen_at asked_at ended_at upload_id number"
 )
 TASK_COLUMNS = tuple(_TASK_LINE.split())
 _TASK_STATES = {state.value: state for state in TaskState}
@@ -201,6 +201,8 @@ def task_row(record: TaskRecord) -> Row:
         record.seen_at,
         record.asked_at,
         record.ended_at,
+        escape(record.upload_id),
+        record.number,
     )
 
 
@@ -235,6 +237,8 @@ def task_record(row: Row) -> TaskRecord:
         row[19],
         row[20],
         row[21],
+        unescape(row[22]),
+        row[23],
     )
 
 

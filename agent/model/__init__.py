@@ -33,6 +33,7 @@ from agent.model.settings import (
     ServiceType,
     Settings,
     WatchFolder,
+    WebSettings,
 )
 from agent.model.states import (
     OPEN_TASK_STATES,
@@ -49,11 +50,14 @@ from agent.model.tasks import (
     Lookup,
     PlannedFile,
     Project,
+    Result,
+    ResultField,
     ServiceTaskState,
     Task,
     TaskRecord,
     TaskReference,
     Upload,
+    UploadProgress,
 )
 
 __all__ = [
@@ -80,6 +84,8 @@ __all__ = [
     "Project",
     "Reason",
     "Request",
+    "Result",
+    "ResultField",
     "RetrySettings",
     "RootKind",
     "RootRecord",
@@ -94,5 +100,7 @@ __all__ = [
     "TaskReference",
     "TaskState",
     "Upload",
+    "UploadProgress",
     "WatchFolder",
+    "WebSettings",
 ]

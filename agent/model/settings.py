@@ -25,8 +25,14 @@ class ServiceSettings:
 
     type: ServiceType
     url: str
-    client_id: str
-    client_secret: str = field(repr=False)
+    client_id: str = ""
+    client_secret: str = field(default="", repr=False)
+    api_key: str = field(default="", repr=False)
+    team_id: str = ""
+    path_prefix: str = ""
+    on_unknown: str = "hold"  # hold | resubmit: a lost answer that cannot be looked up
+    lookup_by_customer: bool = False
+    webhook_secret: str = field(default="", repr=False)
     timeout: float = 60.0
     min_speed: int = 16 * 1024
     connections: int = 4
@@ -90,11 +96,15 @@ class ExportSettings:
     archive: Path | None = None
     error: Path | None = None  # absolute; None only where there is no output
     workers: int = 4
+    formats: tuple[str, ...] = ("json", "csv")  # of results, where the service names no files
 
 
 @dataclass(frozen=True, slots=True)
 class WatchFolder:
-    """One entry of `watch_folders:`; an inbox, an output, or both."""
+    """One entry of `watch_folders:`; an inbox, an output, or both.
+
+    `project_id` is what the service sorts documents by: a project, or the document type's name (Typless).
+    """
 
     name: str
     project_id: str
@@ -125,6 +135,9 @@ class WatchFolder:
     error: Path | None = None
     archive_keep: float | None = None
     error_keep: float | None = None
+    batch: str = "file"  # file | folder: what one upload holds (Send AI)
+    meta: Mapping[str, str] = field(default_factory=dict)  # pairs sent along with each upload (Send AI)
+    customer: str = ""  # whom usage is reported for (Typless)
     export: ExportSettings = field(default_factory=ExportSettings)
 
 
@@ -149,6 +162,14 @@ class LoggingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSettings:
+    """`web:` of the configuration."""
+
+    host: str = ""
+    port: int | None = None  # None: nothing listens
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration."""
 
@@ -160,6 +181,7 @@ class Settings:
     min_free: int = 100 * 1000 * 1000
     logging: LoggingSettings = field(default_factory=LoggingSettings)
     history_keep: float | None = 90 * 86400.0
+    web: WebSettings = field(default_factory=WebSettings)
     source: Path | None = None  # the file it was read from
 
     def watch_folder(self, name: str) -> WatchFolder | None:

@@ -25,14 +25,20 @@ class TaskState(StrEnum):
     """Where one task stands, as far as the agent is concerned."""
 
     PROCESSING = "processing"
+    REVIEWING = "reviewing"
+    """People look at it at the service, as long as it takes."""
     EXPORTING = "exporting"
     EXPORTED = "exported"
     FAILED = "failed"
     SUPERSEDED = "superseded"
     ENDED_UNKNOWN = "ended_unknown"
+    DISCARDED = "discarded"
+    """People, or a filter of the service, put it aside: no error, and nothing is exported."""
+    SPLIT = "split"
+    """An upload whose tasks have rows of their own by now."""
 
 
-OPEN_TASK_STATES = frozenset({TaskState.PROCESSING, TaskState.EXPORTING, TaskState.SUPERSEDED})
+OPEN_TASK_STATES = frozenset({TaskState.PROCESSING, TaskState.REVIEWING, TaskState.EXPORTING, TaskState.SUPERSEDED})
 """Tasks that may still change; a superseded one is open until `ended_at` is set."""
 
 

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class ServiceTaskState(StrEnum):
-    """States of a task at the service (apis.md 1.3); what a client does not know becomes UNRECOGNISED."""
+    """States of a task at the service (apis.md 1.3); what a client does not know becomes UNRECOGNISED.
+
+    Other services' states are read as these (apis.md 2.3, 3.2): a result that can be fetched is PENDING_START.
+    """
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -23,11 +26,21 @@ class ServiceTaskState(StrEnum):
     FAILED = "failed"
     TIMED_OUT = "timed-out"
     CANCELED = "canceled"
+    REVIEWING = "reviewing"
+    DISCARDED = "discarded"
+    EXPIRED = "expired"
     UNRECOGNISED = "unrecognised"
 
 
 FINAL_SERVICE_STATES = frozenset(
-    {ServiceTaskState.COMPLETED, ServiceTaskState.FAILED, ServiceTaskState.TIMED_OUT, ServiceTaskState.CANCELED}
+    {
+        ServiceTaskState.COMPLETED,
+        ServiceTaskState.FAILED,
+        ServiceTaskState.TIMED_OUT,
+        ServiceTaskState.CANCELED,
+        ServiceTaskState.DISCARDED,
+        ServiceTaskState.EXPIRED,
+    }
 )
 
 
@@ -67,6 +80,7 @@ class Upload:
     size: int
     task_name: str
     tags: Mapping[str, str]  # further tags in order, fsagent_key among them
+    customer: str = ""  # Typless: whom usage is reported for
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +92,7 @@ class Lookup:
     task_name: str
     sent_from: float
     sent_until: float
+    customer: str = ""
 
 
 class FileSource(StrEnum):
@@ -99,10 +114,31 @@ class ExportFile:
 
 
 @dataclass(frozen=True, slots=True)
-class ExportSpecification:
-    """What a started export asks to be written: documents, each with one or more files."""
+class ResultField:
+    """One value a service read from a document; everything in it is untrusted text."""
 
-    documents: tuple[tuple[ExportFile, ...], ...]
+    name: str
+    value: str
+    confidence: float | None = None
+    page: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a service that names no files read from a document; `document` is its answer without the envelope, JSON."""
+
+    document: Any
+    fields: tuple[ResultField, ...] = ()
+    line_items: tuple[tuple[ResultField, ...], ...] = ()
+    vat_rates: tuple[tuple[ResultField, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSpecification:
+    """What a started export asks to be written: documents, each with one or more files, or a result to make them of."""
+
+    documents: tuple[tuple[ExportFile, ...], ...] = ()
+    result: Result | None = None
 
     @property
     def files(self) -> tuple[ExportFile, ...]:
@@ -117,6 +153,15 @@ class Project:
     id: str
     name: str
     created_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UploadProgress:
+    """An upload as the service shows it: the tasks it became so far, and whether there may come more."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    may_grow: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +208,8 @@ class TaskRecord:
     seen_at: float = 0.0  # last sign of life at the service
     asked_at: float = 0.0  # last time it was asked for by itself
     ended_at: float | None = None  # final at the service, as far as we know
+    upload_id: str = ""  # the upload it is part of, where the service makes several tasks of one
+    number: int = 1  # which task of its file, by the order of their ids
 
     def change(self, **changes: Any) -> TaskRecord:
         """Return the record as it will be after the next commit."""

@@ -42,10 +42,23 @@ TASK_TRANSITIONS: Mapping[TaskState, frozenset[TaskState]] = MappingProxyType(
     {
         TaskState.PROCESSING: frozenset(
             {
+                TaskState.REVIEWING,
+                TaskState.DISCARDED,
+                TaskState.SPLIT,
                 TaskState.EXPORTING,
                 TaskState.EXPORTED,
                 TaskState.FAILED,
                 TaskState.SUPERSEDED,
+                TaskState.ENDED_UNKNOWN,
+            }
+        ),
+        # People are done with it, put it aside, or it ends while they look.
+        TaskState.REVIEWING: frozenset(
+            {
+                TaskState.PROCESSING,
+                TaskState.DISCARDED,
+                TaskState.EXPORTING,
+                TaskState.FAILED,
                 TaskState.ENDED_UNKNOWN,
             }
         ),
@@ -63,6 +76,8 @@ TASK_TRANSITIONS: Mapping[TaskState, frozenset[TaskState]] = MappingProxyType(
         TaskState.FAILED: frozenset(),
         TaskState.SUPERSEDED: frozenset({TaskState.ENDED_UNKNOWN}),
         TaskState.ENDED_UNKNOWN: frozenset(),
+        TaskState.DISCARDED: frozenset(),
+        TaskState.SPLIT: frozenset(),
     }
 )
 
@@ -80,11 +95,14 @@ NEXT_STEP: Mapping[FileState | TaskState, str] = MappingProxyType(
         FileState.REJECTED: "Nothing by itself: correct it and drop it into the inbox again, or run `fsagent retry`.",
         FileState.GONE: "Nothing: somebody else took it away. Put back, it is taken up anew.",
         TaskState.PROCESSING: "The service works on it, or waits for people; its export is fetched when it is ready.",
+        TaskState.REVIEWING: "People look at it at the service; once they are done, its result is fetched.",
         TaskState.EXPORTING: "Its files are written to the output, then the service is told.",
         TaskState.EXPORTED: "Nothing: its files are in the output.",
         TaskState.FAILED: "Nothing by itself: `fsagent retry` sends the source as a new task.",
         TaskState.SUPERSEDED: "Its export is failed and never written: the file was replaced while it was sent.",
         TaskState.ENDED_UNKNOWN: "Nothing: the service no longer knows it, and how it ended was not seen.",
+        TaskState.DISCARDED: "Nothing: it was put aside at the service; the source stays in the archive.",
+        TaskState.SPLIT: "Nothing for the upload; its tasks say more.",
     }
 )
 """For `why`: one sentence for each state, about what comes next."""

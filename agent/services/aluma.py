@@ -64,6 +64,14 @@ class AlumaAbilities:
     server_side_lease: bool = True
     finds_lost_submissions: bool = True
     cancels_tasks: bool = True
+    lists_tasks: bool = True
+    names_outputs: bool = True
+    splits_submissions: bool = False
+    batch_limit: int = 1
+    webhook: bool = False
+    size_limit: int | None = None
+    result_lifetime: float | None = None
+    first_poll: float = 0.0
 
 
 class AlumaService:
@@ -143,8 +151,9 @@ class AlumaService:
             raise garbled(answer, origin=self._origin, expected="a list of tasks")
         return answer, tasks
 
-    def get_task(self, task_id: str) -> Task:
-        """Read one task."""
+    def get_task(self, task_id: str, *, project_id: str = "") -> Task:
+        """Read one task; ids are unique without their project."""
+        del project_id
         answer = self._session.call("GET", self._address.of(assumed.task_path(task_id)))
         require_done(self._session, answer, "reading the task")
         task = read_task(answer.document())

@@ -87,7 +87,7 @@ class Follow:
             if now - max(record.seen_at, record.asked_at) < ASK_AFTER:
                 continue
             try:
-                task = self._service.get_task(record.task_id)
+                task = self._service.get_task(record.task_id, project_id=record.project_id)
             except TaskMoved:
                 self._forgotten(record)
                 continue

@@ -120,6 +120,7 @@ def test_every_field_of_a_task_comes_back_as_it_was(ledger: Ledger) -> None:
     record = TaskRecord(
         HOSTILE, HOSTILE, HOSTILE, HOSTILE, TaskState.EXPORTING, 1.5, 2.5, 1, "k", HOSTILE, HOSTILE, HOSTILE, 3,
         4.5, True, 5.5, (planned, replace(planned, source=FileSource.CONTENT)), True, True, 6.5, 7.5, 8.5,
+        HOSTILE, 2,
     )  # fmt: skip
     assert every_field_filled(record)
     ledger.commit(record)
@@ -355,8 +356,26 @@ def test_forgotten_settling_is_that_of_a_file_never_looked_at(ledger: Ledger) ->
 SOME_FILES = (
     file("a1", state_at=5.0),
     file("a2", state_at=4.0, state=FileState.STALLED, watch_folder="other"),
-    file("b1", state_at=3.0, state=FileState.REJECTED, in_inbox=False, filing="error", filed_at=30.0, sha256="ff"),
-    file("b2", state_at=2.0, state=FileState.ARCHIVED, in_inbox=False, filing="archive", filed_at=20.0, sha256="ff"),
+    file(
+        "b1",
+        state_at=3.0,
+        state=FileState.REJECTED,
+        in_inbox=False,
+        filing="error",
+        filed_at=30.0,
+        sha256="ff",
+        task_id="t",
+    ),
+    file(
+        "b2",
+        state_at=2.0,
+        state=FileState.ARCHIVED,
+        in_inbox=False,
+        filing="archive",
+        filed_at=20.0,
+        sha256="ff",
+        task_id="t",
+    ),
     file("c1", state_at=1.0, state=FileState.SUBMITTED, filing="archive", relative_path="x.pdf", watch_folder="other"),
     file("c2", state_at=1.0, state=FileState.WAITING, relative_path="x.pdf"),
 )
@@ -379,6 +398,8 @@ SOME_FILES = (
         ({"key_prefix": "c2"}, ["c2"]),
         ({"sha256": "ff"}, ["b2", "b1"]),
         ({"sha256": "ff", "states": [FileState.ARCHIVED], "watch_folder": "invoices"}, ["b2"]),
+        ({"task_id": "t"}, ["b2", "b1"]),
+        ({"task_id": "t", "states": [FileState.REJECTED]}, ["b1"]),
         ({"in_inbox": True}, ["c1", "c2", "a2", "a1"]),
         ({"in_inbox": False}, ["b2", "b1"]),
         ({"to_file": True}, ["c1"]),
@@ -408,6 +429,8 @@ def test_files_are_found_that_meet_every_condition(
         ({"states": [TaskState.PROCESSING, TaskState.EXPORTED]}, ["d", "c", "a"]),
         ({"file_key": "k"}, ["c", "a"]),
         ({"file_key": "k", "states": [TaskState.EXPORTED]}, ["c"]),
+        ({"upload_id": "u"}, ["c", "a"]),
+        ({"upload_id": "u", "is_open": True, "watch_folder": "invoices"}, ["a"]),
         ({"is_open": True}, ["b", "a"]),
         ({"is_open": False}, ["d", "c"]),
         ({"is_open": True, "watch_folder": "other", "states": [TaskState.FAILED]}, ["b"]),
@@ -418,9 +441,9 @@ def test_tasks_are_found_that_meet_every_condition(
     ledger: Ledger, conditions: dict[str, Any], expected: list[str]
 ) -> None:
     ledger.commit(
-        task("a", opened_at=4.0, file_key="k"),
+        task("a", opened_at=4.0, file_key="k", upload_id="u"),
         task("b", opened_at=3.0, state=TaskState.FAILED, watch_folder="other"),
-        task("c", opened_at=1.0, state=TaskState.EXPORTED, file_key="k", ended_at=9.0),
+        task("c", opened_at=1.0, state=TaskState.EXPORTED, file_key="k", ended_at=9.0, upload_id="u"),
         task("d", opened_at=0.5, state=TaskState.PROCESSING, ended_at=9.0),
     )
     assert keys(ledger.find_tasks(**conditions)) == expected

@@ -255,6 +255,7 @@ class MemoryLedger:
         relative_path: str | None = None,
         key_prefix: str = "",
         sha256: str = "",
+        task_id: str = "",
         in_inbox: bool | None = None,
         to_file: bool | None = None,
         filed_from: float | None = None,
@@ -270,6 +271,7 @@ class MemoryLedger:
                 and relative_path in (None, file.relative_path)
                 and file.key.startswith(key_prefix)
                 and sha256 in ("", file.sha256)
+                and task_id in ("", file.task_id)
                 and in_inbox in (None, file.in_inbox)
                 and to_file in (None, bool(file.filing) and file.filed_at is None)
                 and (filed_before is None or (file.filed_at is not None and file.filed_at < filed_before))
@@ -300,6 +302,7 @@ class MemoryLedger:
         watch_folder: str | None = None,
         states: Sequence[TaskState] = (),
         file_key: str = "",
+        upload_id: str = "",
         is_open: bool | None = None,
         limit: int = 1000,
         newest_first: bool = False,
@@ -309,6 +312,7 @@ class MemoryLedger:
                 watch_folder in (None, task.watch_folder)
                 and (not states or task.state in states)
                 and file_key in ("", task.file_key)
+                and upload_id in ("", task.upload_id)
                 and is_open in (None, task.ended_at is None)
             )
 

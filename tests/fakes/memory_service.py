@@ -61,6 +61,14 @@ class MemoryAbilities:
     server_side_lease: bool = True
     finds_lost_submissions: bool = True
     cancels_tasks: bool = True
+    lists_tasks: bool = True
+    names_outputs: bool = True
+    splits_submissions: bool = False
+    batch_limit: int = 1
+    webhook: bool = False
+    size_limit: int | None = None
+    result_lifetime: float | None = None
+    first_poll: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -203,7 +211,8 @@ class MemoryService:
         with self._acting("find_ended", ""):
             return self._list(*states)
 
-    def get_task(self, task_id: str) -> Task:
+    def get_task(self, task_id: str, *, project_id: str = "") -> Task:
+        del project_id
         with self._acting("get_task", task_id):
             return self._shown(self._find(task_id))
 

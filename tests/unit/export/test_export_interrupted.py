@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from agent.model import ExportFile
+    from agent.model import ExportFile, Task
 
 DOWN = ServiceUnavailable("down", reason=LaneReason.SERVICE_UNREACHABLE)
 EXPORT = {"a.csv": b"name\na.pdf\n", "a.pdf": b"%PDF-1.4\na.pdf\n%%EOF\n"}
@@ -187,9 +187,11 @@ def test_a_completion_under_way_at_the_service_is_no_open_export(
     bench.submit()
     bench.service.script("complete_export", AfterActing(DOWN))
     real = bench.service.get_task
-    monkeypatch.setattr(
-        bench.service, "get_task", lambda task_id: replace(real(task_id), state=ServiceTaskState.RUNNING)
-    )
+
+    def running(task_id: str, *, project_id: str) -> Task:
+        return replace(real(task_id, project_id=project_id), state=ServiceTaskState.RUNNING)
+
+    monkeypatch.setattr(bench.service, "get_task", running)
     bench.export_loop.step()
     bench.clock.advance(2.0)
 

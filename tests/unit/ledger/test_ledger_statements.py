@@ -66,15 +66,17 @@ def indexes_of(connection: sqlite3.Connection, statement: str, parameters: tuple
 
 def files(**conditions: Any) -> tuple[str, tuple[Any, ...]]:
     known: dict[str, Any] = {
-        "watch_folder": None, "states": (), "relative_path": None, "key_prefix": "", "sha256": "", "in_inbox": None,
-        "to_file": None, "filed_from": None, "filed_before": None, "filing": "", "limit": 20, "newest_first": False,
+        "watch_folder": None, "states": (), "relative_path": None, "key_prefix": "", "sha256": "", "task_id": "",
+        "in_inbox": None, "to_file": None, "filed_from": None, "filed_before": None, "filing": "",
+        "limit": 20, "newest_first": False,
     }  # fmt: skip
     return statements.select_files(**(known | conditions))[0]
 
 
 def tasks(**conditions: Any) -> tuple[str, tuple[Any, ...]]:
     known: dict[str, Any] = {
-        "watch_folder": None, "states": (), "file_key": "", "is_open": None, "limit": 20, "newest_first": True,
+        "watch_folder": None, "states": (), "file_key": "", "upload_id": "", "is_open": None, "limit": 20,
+        "newest_first": True,
     }  # fmt: skip
     return statements.select_tasks(**(known | conditions))[0]
 
@@ -93,11 +95,13 @@ WIDE_TASK = {"watch_folder": "w", "states": [TaskState.EXPORTED]}
         (files(**WIDE, relative_path="a"), "files_by_path"),
         (files(**WIDE, key_prefix="a"), "sqlite_autoindex_files_1"),
         (files(**WIDE, sha256="a"), "files_by_content"),
+        (files(**WIDE, task_id="a"), "files_by_task"),
         (files(**WIDE, to_file=True), "files_to_file"),
         (files(**WIDE, filing="archive", to_file=False, in_inbox=False, filed_before=1.0), "files_filed"),
         (tasks(), "tasks_by_state"),
         (tasks(**WIDE_TASK), "tasks_by_folder"),
         (tasks(**WIDE_TASK, file_key="a"), "tasks_by_file"),
+        (tasks(**WIDE_TASK, upload_id="a"), "tasks_by_upload"),
         (tasks(**WIDE_TASK, is_open=True), "tasks_open"),
         ((statements.files_in_inbox(1), ("w", "a")), "files_in_inbox"),
         ((statements.files_sent(1), ("w", "a")), "files_sent"),
