@@ -12,7 +12,7 @@ import click
 
 from agent.app import build_operations, locked_ledger
 from agent.cli.failures import EXIT_DONE, EXIT_FAILED
-from agent.cli.rendering import echo_json
+from agent.cli.rendering import echo_json, one_line
 from agent.errors import AgentError, LedgerError, LockHeld, StaleRecord
 from agent.runtime.clock import SystemClock
 from agent.runtime.looking import is_running, reading_ledger
@@ -85,11 +85,11 @@ def show_answer(answer: Answer, *, as_json: bool) -> int:
 
 def _show_result(result: Answer) -> None:
     if result["ok"]:
-        click.echo(result["message"])
+        click.echo(one_line(result["message"]))
         return
-    click.echo(f"fsagent: {result['message']}", err=True)
+    click.echo(f"fsagent: {one_line(result['message'])}", err=True)
     if result.get("hint"):
-        click.echo(f"  what to do: {result['hint']}", err=True)
+        click.echo(f"  what to do: {one_line(result['hint'])}", err=True)
 
 
 def _has_ledger(settings: Settings) -> bool:

@@ -11,7 +11,7 @@ import click
 
 from agent.cli.configuration import configuration_path
 from agent.cli.failures import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
-from agent.cli.rendering import echo_json, marks_for
+from agent.cli.rendering import echo_json, marks_for, one_line
 from agent.errors import AgentError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _show(path: Path, findings: Iterator[Finding], *, as_json: bool) -> int:
         seen.append(finding)
         if not as_json:
             what_to_do = f"; what to do: {finding.hint}" if finding.hint else ""
-            click.echo(f"{sign[finding.level]} {finding.subject}: {finding.message}{what_to_do}")
+            click.echo(f"{sign[finding.level]} {one_line(f'{finding.subject}: {finding.message}{what_to_do}')}")
     is_good = all(finding.level is not Level.PROBLEM for finding in seen)
     if as_json:
         echo_json({"ok": is_good, "configuration": str(path), "findings": [asdict(finding) for finding in seen]})

@@ -26,11 +26,22 @@ def exit_status(error: AgentError) -> int:
 
 def show_failure(error: AgentError) -> None:
     """Write an error to standard error: what, where, what to do."""
+    from agent.rules.naming import for_display  # noqa: PLC0415 -- `fsagent --help` must not pay for it
+
     if isinstance(error, ConfigurationError):
-        click.echo(error.message, err=True)
+        for line in error.message.split("\n"):
+            click.echo(for_display(line), err=True)
         count = len(error.problems)
         click.echo(f"fsagent: {count} problem{'s' if count != 1 else ''} in the configuration", err=True)
     else:
-        click.echo(f"fsagent: {error.message}", err=True)
+        click.echo(f"fsagent: {for_display(error.message)}", err=True)
     if error.hint:
-        click.echo(f"  what to do: {error.hint}", err=True)
+        click.echo(f"  what to do: {for_display(error.hint)}", err=True)
+
+
+def show_usage_error(error: click.ClickException) -> None:
+    """Write what is wrong with a command line; arguments may be names of any kind, by `*` of a shell."""
+    from agent.rules.naming import for_display  # noqa: PLC0415 -- as above
+
+    error.message = "\n".join(for_display(line) for line in error.message.split("\n"))
+    error.show()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent import __version__
-from agent.cli.failures import EXIT_FAILED, EXIT_USAGE, exit_status, show_failure
+from agent.cli.failures import EXIT_FAILED, EXIT_USAGE, exit_status, show_failure, show_usage_error
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def run_command_line(arguments: Sequence[str] | None = None) -> None:
         )
         status = result if isinstance(result, int) else 0
     except click.ClickException as error:
-        error.show()
+        show_usage_error(error)
         status = EXIT_USAGE
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)

@@ -102,7 +102,7 @@ class Submissions:
         if fate == file.fate:
             return
         file.fate = fate
-        message = f": {fate.message}" if fate.message else ""
+        message = f": {one_line(fate.message)}" if fate.message else ""
         self._tell(f"{one_line(file.source.name)}: {fate.state}{message}")
 
     def _look_at_lanes(self, status: Mapping[str, Any]) -> None:

@@ -36,7 +36,7 @@ def find_target(settings: Settings, ledger: Ledger, target: str, *, here: str = 
         found = _newest(ledger, folder.name, target.replace(os.sep, "/"), "")
         if found is not None:
             return found
-    if len(target) >= SHORTEST_ID:
+    if len(target) >= SHORTEST_ID and target.isascii():  # ids are: a name of any bytes is none
         by_key = ledger.find_files(key_prefix=target, limit=2)
         return by_key[0] if len(by_key) == 1 else None
     return None

@@ -42,3 +42,41 @@ def test_an_output_that_cannot_be_written_is_said_in_one_sentence(office: Office
     assert result.returncode == 1
     assert "No space left" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+HOSTILE = "\x1b]0;owned\x07\n\u202e.pdf"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("resolve", HOSTILE, "--reject"),
+        ("retry", HOSTILE),
+        ("pause", HOSTILE),
+        ("submit", HOSTILE),
+        (HOSTILE,),
+        ("status", f"--{HOSTILE}"),
+        ("history", "--limit", HOSTILE),
+        ("history", "--watch-folder", HOSTILE),
+    ],
+    ids=lambda arguments: "-".join(part for part in arguments if "owned" not in part) or "no command",
+)
+def test_what_a_mistake_quotes_moves_no_cursor(office: Office, arguments: tuple[str, ...]) -> None:
+    office.run("run", "--once", "--wait", "0s")  # makes the ledger
+
+    result = office.run(*arguments)
+
+    assert result.status != 0
+    assert "owned" in result.err
+    assert not set(result.out + result.err) & set("\x1b\x07\u202e")
+    assert "Traceback" not in result.err
+
+
+def test_what_a_wrong_configuration_quotes_moves_no_cursor(office: Office) -> None:
+    office.config.write_text('"\\e]0;owned\\a": 1\n', encoding="utf-8")
+
+    result = office.run("status")
+
+    assert result.status == 2
+    assert "owned" in result.err
+    assert not set(result.err) & set("\x1b\x07")

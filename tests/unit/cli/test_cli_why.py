@@ -55,6 +55,12 @@ def test_what_keeps_the_next_step_from_being_done_is_named(known: KnownAgent, wh
     assert [reason["reason"] for reason in why(known.drop("a.pdf"))["blocked_by"]] == ["stopped"]
 
 
+@pytest.mark.parametrize("name", ["not \udcff utf-8.pdf", "half \ud83d a pair.pdf"])
+def test_a_name_that_is_no_unicode_and_nobody_knows_is_no_id(known: KnownAgent, why: Any, name: str) -> None:
+    known.ledger.commit(file("a"))
+    assert why(name, status=1)["known"] is False
+
+
 def test_a_path_relative_to_the_inbox_is_found(known: KnownAgent, why: Any) -> None:
     known.ledger.commit(file("a", relative_path="sub/a.pdf"))
     assert why("sub/a.pdf")["file"]["id"] == "a"
