@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import click
 
 from agent.errors import AgentError, ConfigurationError, LedgerError, LockHeld, UserError
@@ -43,5 +45,7 @@ def show_usage_error(error: click.ClickException) -> None:
     """Write what is wrong with a command line; arguments may be names of any kind, by `*` of a shell."""
     from agent.rules.naming import for_display  # noqa: PLC0415 -- as above
 
-    error.message = "\n".join(for_display(line) for line in error.message.split("\n"))
-    error.show()
+    text = io.StringIO()
+    error.show(text)
+    for line in text.getvalue().rstrip("\n").split("\n"):
+        click.echo(for_display(line), err=True)
