@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agent.errors import LaneTrouble
 from agent.folders.roots import look_at_root
 from agent.model import LaneReason, RootKind
+from agent.runtime.renumbering import renumber
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +60,8 @@ class RootGuard:
             known = self._known or self._ledger.root(self._folder.name, self._kind)
             if known is not None and known.path != look.record.path:
                 forget_staged(self._ledger, look.record)
+            elif known is not None and self._kind is RootKind.INBOX:
+                renumber(self._ledger, known, look.record)
             self._ledger.commit(look.record)
             self._known = look.record
         if self.trouble is not None:
