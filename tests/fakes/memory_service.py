@@ -7,7 +7,11 @@ real client. A test scripts what goes wrong:
     service.script("submit", AfterActing(OutcomeUnknown(...)))  # the task exists, the answer is lost
     service.script("submit", None, FileRefused(...))         # the first as usual, the second refused
 
-and looks at `submissions`, `calls` and `tasks()` afterwards.
+and looks at `submissions`, `calls` and `tasks()` afterwards. With other abilities it plays another service:
+
+    MemoryService(clock, abilities=ASKED_BY_ID)  # as Typless: no lease, no lists, results in place of named files
+
+What it can do is in `memory_abilities`; `memory_uploads` has one that makes several tasks of an upload.
 """
 
 from __future__ import annotations
@@ -39,9 +43,12 @@ from agent.model import (
     LaneReason,
     Project,
     Reason,
+    Result,
+    ResultField,
     ServiceTaskState,
     Task,
 )
+from fakes.memory_abilities import MemoryAbilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -54,21 +61,6 @@ if TYPE_CHECKING:
 BLOCK = 64 * 1024
 SLACK = 5.0
 RETENTION = 72 * 3600.0
-
-
-@dataclass(slots=True)
-class MemoryAbilities:
-    server_side_lease: bool = True
-    finds_lost_submissions: bool = True
-    cancels_tasks: bool = True
-    lists_tasks: bool = True
-    names_outputs: bool = True
-    splits_submissions: bool = False
-    batch_limit: int = 1
-    webhook: bool = False
-    size_limit: int | None = None
-    result_lifetime: float | None = None
-    first_poll: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -115,6 +107,7 @@ class MemoryService:
         lease: float = 1800.0,
         list_delay: float = 0.0,
         lists_tags: bool = False,
+        abilities: MemoryAbilities | None = None,
     ) -> None:
         self._clock = clock
         self._lock = threading.RLock()
@@ -130,7 +123,7 @@ class MemoryService:
         self.list_delay = list_delay
         self.lists_tags = lists_tags
         self.refuses_credentials = False
-        self.abilities = MemoryAbilities()
+        self.abilities = replace(abilities or MemoryAbilities())
         self.specify: Callable[[Task, Submission], ExportSpecification] = self._specify
         self.files: dict[str, bytes] = {}
         """What `download` serves, by url."""
@@ -162,6 +155,12 @@ class MemoryService:
         with self._lock:
             self._end(self._entries[task_id], state, message)
 
+    def show(self, task_id: str, state: ServiceTaskState, *, message: str = "") -> None:
+        """Put a task into a state that is no end, REVIEWING for example; processing does not go on from there."""
+        with self._lock:
+            entry = self._entries[task_id]
+            entry.task = replace(entry.task, state=state, message=message)
+
     def named(self, call: str) -> Sequence[str]:
         """Return what the calls of one name were about."""
         with self._lock:
@@ -181,8 +180,7 @@ class MemoryService:
             raise self._heed(outcome)
         content = _read_exactly(body, upload.size)
         with self._lock:
-            if upload.project_id not in {project.id for project in self._projects}:
-                raise SetupRefused("unknown project", reason=LaneReason.SETUP_REFUSED)
+            self._require_project(upload.project_id)
             task = self._create(upload, content)
             if outcome is not None:
                 raise self._heed(outcome.error)
@@ -190,8 +188,10 @@ class MemoryService:
 
     def find_submission(self, lookup: Lookup) -> Sequence[Task] | None:
         with self._acting("find_submission", lookup.key):
+            if not self.abilities.finds_lost_submissions:
+                return None
             listed = [entry for entry in self._entries.values() if entry.listed_at <= self._clock.now()]
-            if self.lists_tags:
+            if self.lists_tags or not self.abilities.lists_tasks:
                 return [self._shown(entry) for entry in listed if entry.submission.upload.key == lookup.key]
             return [
                 self._shown(entry)
@@ -201,15 +201,13 @@ class MemoryService:
             ]
 
     def find_ready(self, own: Sequence[TaskReference]) -> Sequence[Task]:
-        del own
         with self._acting("find_ready", ""):
-            return self._list(ServiceTaskState.PENDING_START)
+            return self._list(own, ServiceTaskState.PENDING_START)
 
     def find_ended(self, own: Sequence[TaskReference], *, completed: bool) -> Sequence[Task]:
-        del own
         states = FINAL_SERVICE_STATES if completed else FINAL_SERVICE_STATES - {ServiceTaskState.COMPLETED}
         with self._acting("find_ended", ""):
-            return self._list(*states)
+            return self._list(own, *states)
 
     def get_task(self, task_id: str, *, project_id: str = "") -> Task:
         del project_id
@@ -221,6 +219,8 @@ class MemoryService:
             entry = self._find(task_id)
             if entry.task.state is ServiceTaskState.CANCELED:
                 return
+            if not self.abilities.cancels_tasks:
+                raise TaskMoved("the service cannot cancel tasks")
             if entry.task.state in FINAL_SERVICE_STATES:
                 raise TaskMoved(f"the task is {entry.task.state}")
             self._end(entry, ServiceTaskState.CANCELED, "")
@@ -228,8 +228,9 @@ class MemoryService:
     def start_export(self, task: Task) -> ExportSpecification:
         with self._acting("start_export", task.id):
             entry = self._act(task.id, "start", ServiceTaskState.PENDING_START)
-            entry.task = replace(entry.task, state=ServiceTaskState.PENDING_COMPLETE)
-            entry.lease_until = self._clock.now() + self.lease
+            if self.abilities.server_side_lease:
+                entry.task = replace(entry.task, state=ServiceTaskState.PENDING_COMPLETE)
+                entry.lease_until = self._clock.now() + self.lease
             if entry.specification is None:
                 entry.specification = self.specify(entry.task, entry.submission)
             return entry.specification
@@ -246,17 +247,19 @@ class MemoryService:
 
     def complete_export(self, task_id: str) -> None:
         with self._acting("complete_export", task_id):
-            self._end(self._act(task_id, "complete", ServiceTaskState.PENDING_COMPLETE), ServiceTaskState.COMPLETED, "")
+            if (entry := self._leased(task_id, "complete")) is not None:
+                self._end(entry, ServiceTaskState.COMPLETED, "")
 
     def cancel_export(self, task_id: str) -> None:
         with self._acting("cancel_export", task_id):
-            entry = self._act(task_id, "cancel", ServiceTaskState.PENDING_COMPLETE)
-            entry.task = replace(entry.task, state=ServiceTaskState.PENDING_START)
-            entry.lease_until = None
+            if (entry := self._leased(task_id, "cancel")) is not None:
+                entry.task = replace(entry.task, state=ServiceTaskState.PENDING_START)
+                entry.lease_until = None
 
     def fail_export(self, task_id: str, message: str) -> None:
         with self._acting("fail_export", task_id):
-            self._end(self._act(task_id, "fail", ServiceTaskState.PENDING_COMPLETE), ServiceTaskState.FAILED, message)
+            if (entry := self._leased(task_id, "fail")) is not None:
+                self._end(entry, ServiceTaskState.FAILED, message)
 
     def projects(self) -> Sequence[Project]:
         with self._acting("projects", ""):
@@ -303,6 +306,10 @@ class MemoryService:
         script = self._scripts[call]
         return script.popleft() if script else None
 
+    def _require_project(self, project_id: str) -> None:
+        if project_id not in {project.id for project in self._projects}:
+            raise SetupRefused("unknown project", reason=LaneReason.SETUP_REFUSED)
+
     def _heed(self, error: AgentError) -> AgentError:
         if isinstance(error, ServiceTrouble) and error.retry_after:
             self._quiet = error
@@ -313,13 +320,16 @@ class MemoryService:
         """Let pass what the time has brought: processing, ends of leases, forgetting."""
         now = self._clock.now()
         for entry in list(self._entries.values()):
-            if entry.task.state is ServiceTaskState.QUEUED and entry.ready_at <= now:
+            if entry.task.state in {ServiceTaskState.QUEUED, ServiceTaskState.RUNNING} and entry.ready_at <= now:
                 entry.task = replace(entry.task, state=ServiceTaskState.PENDING_START, client_action="export")
             if entry.lease_until is not None and entry.lease_until <= now:
                 entry.task = replace(entry.task, state=ServiceTaskState.PENDING_START)
                 entry.lease_until = None
-            if entry.ended_at is not None and entry.ended_at + RETENTION <= now:
+            if self.abilities.server_side_lease and entry.ended_at is not None and entry.ended_at + RETENTION <= now:
                 del self._entries[entry.task.id]
+            life = self.abilities.result_lifetime
+            if life is not None and entry.task.state is ServiceTaskState.PENDING_START and entry.ready_at + life <= now:
+                self._end(entry, ServiceTaskState.EXPIRED, "")
 
     def _create(self, upload: Upload, content: bytes) -> Task:
         self._count += 1
@@ -328,7 +338,7 @@ class MemoryService:
             id=f"task-{self._count:04}",
             name=upload.task_name,
             project_id=upload.project_id,
-            state=ServiceTaskState.QUEUED,
+            state=ServiceTaskState.QUEUED if self.abilities.server_side_lease else ServiceTaskState.RUNNING,
             created_at=float(int(now)),
             file_collection_id=f"collection-{self._count:04}",
         )
@@ -338,6 +348,9 @@ class MemoryService:
         return task
 
     def _specify(self, task: Task, submission: Submission) -> ExportSpecification:
+        if not self.abilities.names_outputs:
+            values = (ResultField("name", task.name, 0.9, 1), ResultField("size", str(len(submission.content))))
+            return ExportSpecification(result=Result({"id": task.id, "name": task.name}, values))
         stem = PurePosixPath(submission.upload.file_name).stem
         url = f"/file_collections/{task.file_collection_id}/files/document"
         self.files[url] = submission.content
@@ -350,9 +363,10 @@ class MemoryService:
             )
         )
 
-    def _list(self, *states: ServiceTaskState) -> Sequence[Task]:
+    def _list(self, own: Sequence[TaskReference], *states: ServiceTaskState) -> Sequence[Task]:
         now = self._clock.now()
-        entries = self._entries.values()
+        known = {reference.id for reference in own}
+        entries = [entry for entry in self._entries.values() if self.abilities.lists_tasks or entry.task.id in known]
         return [self._shown(entry) for entry in entries if entry.task.state in states and entry.listed_at <= now]
 
     def _shown(self, entry: _Entry) -> Task:
@@ -371,6 +385,14 @@ class MemoryService:
             raise TaskMoved(f"the task is {entry.task.state}")
         entry.actions.append(action)
         return entry
+
+    def _leased(self, task_id: str, action: str) -> _Entry | None:
+        """Return the task whose lease ends with this action; None where there are no leases, and nothing happens."""
+        if self.abilities.server_side_lease:
+            return self._act(task_id, action, ServiceTaskState.PENDING_COMPLETE)
+        if task_id in self._entries:
+            self._entries[task_id].actions.append(action)
+        return None
 
     def _end(self, entry: _Entry, state: ServiceTaskState, message: str) -> None:
         entry.task = replace(entry.task, state=state, client_action="", message=message)
