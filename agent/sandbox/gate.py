@@ -33,7 +33,7 @@ class Gate:
         """Answer one request."""
         if scope["type"] != "http":
             raise ValueError(f"the sandbox speaks HTTP only, not {scope['type']}")
-        exchange = Exchange(scope, receive, send)
+        exchange = Exchange(scope, receive, send, now=self._sandbox.now)
         if self._sandbox.settings.control and scope["path"].startswith(CONTROL_PREFIX):
             await self._app(scope, exchange.receive, exchange.send)
             return

@@ -88,6 +88,7 @@ class FaultPlayer:
         sends = len(caught.body) if fault.sends is None else min(fault.sends, len(caught.body))
         is_whole = sends == len(caught.body) and not fault.endless
         transport = exchange.transport
+        caught.headers = exchange.dated(caught.headers)
         transport.write(_head(caught, fault))
         for block in _blocks(bytes(caught.body[:sends]), fault.pace):
             await self._write(exchange, block, fault)

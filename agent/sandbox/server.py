@@ -75,6 +75,7 @@ class SandboxServer:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                date_header=False,  # by the sandbox's own clock: `wire`
                 timeout_keep_alive=_KEEP_ALIVE,
                 timeout_graceful_shutdown=_GRACE,
                 h11_max_incomplete_event_size=_HEADERS_BUFFER,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -16,6 +17,7 @@ from agent.sandbox.faults import Ending
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable, Iterable
 
     from starlette.types import Message, Receive, Scope, Send
 
@@ -45,7 +47,8 @@ class Exchange:
     Otherwise the connection is closed with bytes unread, the client's system sees a reset, and the answer is lost.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, now: Callable[[], float]) -> None:
+        self._now = now
         names = {name for name, _ in scope["headers"]}
         self._body_left = bool(names & {b"content-length", b"transfer-encoding"})
         self._receive = receive
@@ -67,7 +70,15 @@ class Exchange:
             drained = 0
             while self._body_left and drained < _DRAIN_LIMIT:
                 drained += len((await self.receive()).get("body", b""))
+            message = {**message, "headers": self.dated(message.get("headers", ()))}
         await self._send(message)
+
+    def dated(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Return an answer's headers with the Date of the sandbox's own clock, where they have none."""
+        said = list(headers)
+        if any(name == b"date" for name, _ in said):
+            return said
+        return [*said, (b"date", formatdate(self._now(), usegmt=True).encode())]
 
     async def body(self, *, least: int | None = None) -> tuple[bytes, bool]:
         """Read the body, or at least so many bytes of it; return them and whether that is the whole."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -279,6 +280,15 @@ def test_a_lease_that_is_ended_early_cannot_be_completed(client: Client) -> None
 
     assert client.act(task_id, "complete").status_code == 409
     assert client.act(task_id, "start").status_code == 202
+
+
+def test_answers_are_dated_by_the_clock_that_dates_tasks(client: Client) -> None:
+    client.sandbox.advance_clock(80_000)
+    task = client.create()
+
+    for answered in (task, client.request("GET", "/tasks"), client.request("GET", "/nowhere")):
+        date = parsedate_to_datetime(answered.headers["date"]).timestamp()
+        assert 0 <= date - (read_time(task.json()["created_at"]) or 0) < 60
 
 
 # --- over the wire ----------------------------------------------------------------------------------------------------
