@@ -22,6 +22,7 @@ from agent.runtime.operations import Operations
 from agent.runtime.parts import Parts
 from agent.runtime.recovery import refuse_without_ledger
 from agent.services.opening import open_service
+from agent.submission.asking import Asking
 from agent.submission.file_away import FileAway
 from agent.submission.follow import Follow, end_failed
 from agent.submission.purge import Purge
@@ -52,6 +53,10 @@ def build_parts(settings: Settings, *, ledger: Ledger, service: Service, clock: 
         folder = settings.watch_folder(watch_folder)
         return None if folder is None else folder.inbox
 
+    def customer_of(watch_folder: str) -> str:
+        folder = settings.watch_folder(watch_folder)
+        return "" if folder is None else folder.customer
+
     def task_failed(record: TaskRecord, message: str) -> None:
         end_failed(ledger, record, reason=Reason.TASK_FAILED, detail=message, now=clock.now())
 
@@ -64,8 +69,24 @@ def build_parts(settings: Settings, *, ledger: Ledger, service: Service, clock: 
         stop=stop,
         submit=Submit(ledger=ledger, service=service, clock=clock, stop=stop, connections=settings.service.connections),
         file_away=FileAway(ledger=ledger, clock=clock, entropy=entropy, min_free=settings.min_free),
-        unknown=Unknown(ledger=ledger, service=service, clock=clock, retry=settings.retry, inbox_of=inbox_of),
+        unknown=Unknown(
+            ledger=ledger,
+            service=service,
+            clock=clock,
+            retry=settings.retry,
+            inbox_of=inbox_of,
+            customer_of=customer_of,
+            resubmits=settings.service.on_unknown == "resubmit",
+        ),
         follow=Follow(ledger=ledger, service=service, clock=clock),
+        asking=Asking(
+            settings,
+            ledger=ledger,
+            service=service,
+            clock=clock,
+            random=random.random,
+            is_told=bool(settings.service.webhook_secret) and settings.web.port is not None,
+        ),
         purge=Purge(ledger=ledger, clock=clock),
         polling=Polling(ledger=ledger, service=service, clock=clock),
         exporting=Exporting(

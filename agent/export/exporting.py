@@ -8,6 +8,7 @@ rolled forward, and anything less starts over.
 from __future__ import annotations
 
 import logging
+import math
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -27,12 +28,21 @@ from agent.export.planning import make_archive, plan_export
 from agent.export.writing import LEASE_SHARE
 from agent.folders import system
 from agent.model import Event, LaneReason, ServiceTaskState, TaskState
+from agent.rules.naming import base_name, split_extension
+from agent.rules.results import result_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.export.writing import Writing
-    from agent.model import ExportFile, ServiceSettings, Task, TaskRecord, WatchFolder
+    from agent.model import (
+        ExportFile,
+        ExportSpecification,
+        ServiceSettings,
+        Task,
+        TaskRecord,
+        WatchFolder,
+    )
     from agent.ports import Clock, Ledger, Service
 
 logger = logging.getLogger(__name__)
@@ -81,16 +91,30 @@ class Exporting:
         try:
             specification = self._service.start_export(task)
         except TaskMoved as moved:
-            logger.debug("%s: task %s: somebody else was faster: %s", folder.name, task.id, moved.message)
+            logger.debug("%s: task %s: it is not ready any more: %s", folder.name, task.id, moved.message)
             if record.state is TaskState.EXPORTED:
                 # Listed before its completion was: nothing has changed.
                 self._ledger.commit(replace(record, version=begun.version + 1))
             else:
-                self._back(begun, "")
+                self._back(replace(begun, service_state=""), "")
         except TaskFatal as fatal:
             self._fail(folder, begun, fatal)
+        except TaskTransient as transient:
+            self._try_later(folder, begun, transient)
         else:
-            self._carry_out(folder, begun, specification.files, started=started)
+            self._carry_out(folder, begun, self._files_of(folder, begun, specification), started=started)
+
+    def _files_of(
+        self, folder: WatchFolder, record: TaskRecord, specification: ExportSpecification
+    ) -> tuple[ExportFile, ...]:
+        """Return the files an export asks for; where it names none, those made of its result, after the source."""
+        if specification.result is None:
+            return specification.files
+        source = self._ledger.file(record.file_key) if record.file_key else None
+        stem, _ = split_extension(base_name(source.relative_path if source is not None else record.name))
+        if record.number > 1:
+            stem = f"{stem}-{record.number}"
+        return result_files(stem, specification.result, folder.export.formats)
 
     def _begin(self, folder: WatchFolder, record: TaskRecord, task: Task) -> TaskRecord:
         """Record that the lease is taken, before it is: after a crash perhaps we hold it."""
@@ -116,7 +140,7 @@ class Exporting:
         try:
             if not record.published:
                 record = self._write(folder, record, files, started=started)
-            if self._clock.monotonic() - started >= self._settings.lease:
+            if self._leases and self._clock.monotonic() - started >= self._settings.lease:
                 # Somebody else may hold it by now, and his lease is not ours to complete.
                 self._back(record, LEASE_LOST)
                 return
@@ -140,9 +164,14 @@ class Exporting:
             plan = plan_export(folder, record, files, now=self._clock.now(), entropy=self._entropy)
             record = record.change(plan=plan)
             self._ledger.commit(record)
-            give_up_at = started + LEASE_SHARE * self._settings.lease
+            give_up_at = started + LEASE_SHARE * self._settings.lease if self._leases else math.inf
             record = self._writing.stage(folder, record, files, give_up_at=give_up_at)
         return self._writing.publish(folder, record)
+
+    @property
+    def _leases(self) -> bool:
+        """Whether what we started is ours for a while only; else nobody can take it from us."""
+        return self._service.abilities.server_side_lease
 
     def _check_space(self, folder: WatchFolder) -> None:
         assert folder.output is not None
@@ -276,6 +305,12 @@ class Exporting:
         Perhaps we hold the lease: then it is cancelled, and the task comes again with the next poll; what is durable
         already is not written again. Raises ServiceTrouble and LedgerUnavailable.
         """
+        if not self._leases:
+            if record.published:
+                self._complete(folder, record)
+            else:
+                self._back(record, "")
+            return
         try:
             task = self._service.get_task(record.task_id, project_id=record.project_id)
         except TaskMoved as moved:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.model import ExportScope, FileState, TaskRecord, TaskReference, TaskState
+from agent.model import ExportScope, FileState, ServiceTaskState, Task, TaskRecord, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from agent.model import Task, WatchFolder
+    from agent.model import WatchFolder
     from agent.ports import Clock, Ledger, Service
 
 
+READY = ServiceTaskState.PENDING_START
+OPEN_TASKS = 100_000
+"""Open tasks of one watch folder read at once."""
+
+
 class Polling:
-    """Lists tasks that wait for export and decides whose they are."""
+    """Finds tasks that wait for export and decides whose they are."""
 
     def __init__(self, *, ledger: Ledger, service: Service, clock: Clock) -> None:
         self._ledger = ledger
@@ -23,11 +28,9 @@ class Polling:
 
     def work(self, folders: Sequence[WatchFolder]) -> list[tuple[WatchFolder, TaskRecord, Task]]:
         """Return the exports that may be started now, oldest first. Raises ServiceTrouble and LedgerUnavailable."""
-        references: list[TaskReference] = []
-        if not self._service.abilities.server_side_lease:
-            open_tasks = self._ledger.find_tasks(is_open=True, limit=100_000)
-            references = [TaskReference(record.task_id, record.project_id, record.opened_at) for record in open_tasks]
-        tasks = self._service.find_ready(references)
+        if not self._service.abilities.lists_tasks:
+            return self._recorded(folders)
+        tasks = self._service.find_ready(())
         if not tasks:
             return []
         by_name = {folder.name: folder for folder in folders}
@@ -43,6 +46,20 @@ class Polling:
             if self._is_due(folder, record):
                 found.append((folder, record, task))
         return found
+
+    def _recorded(self, folders: Sequence[WatchFolder]) -> list[tuple[WatchFolder, TaskRecord, Task]]:
+        """Return what the ledger knows to be ready: each task was asked for by its id."""
+        found = []
+        for folder in folders:
+            processing = self._ledger.find_tasks(
+                watch_folder=folder.name, states=[TaskState.PROCESSING], limit=OPEN_TASKS
+            )
+            found += [
+                (folder, record, Task(record.task_id, record.name, record.project_id, READY))
+                for record in processing
+                if record.service_state == READY.value and self._is_due(folder, record)
+            ]
+        return sorted(found, key=lambda each: each[1].opened_at)
 
     def _with_records(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, TaskRecord | None]]:
         for start in range(0, len(tasks), 500):

@@ -162,6 +162,7 @@ class UploadProgress:
     name: str
     tasks: tuple[Task, ...]
     may_grow: bool
+    state: ServiceTaskState = ServiceTaskState.RUNNING
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from agent.folders.roots import answers
 from agent.model import FileState, LaneReason, RootKind
 from agent.rules.naming import for_display
 from agent.runtime.aftercare import Aftercare
+from agent.runtime.asking import AskingLoop
 from agent.runtime.control import STATUS_NOTE, Control
 from agent.runtime.detecting import Detecting
 from agent.runtime.exporting import ExportLoop
@@ -69,6 +70,7 @@ class Agent:
         self._cares: dict[str, FolderCare] = {}
         self._care_workers: dict[str, Worker] = {}
         self._watches: list[tuple[str, RootWatch]] = []
+        self._asking: AskingLoop | None = None
         self._export_loop: ExportLoop | None = None
         self._export_worker: Worker | None = None
 
@@ -94,6 +96,8 @@ class Agent:
             roots = {folder.name: self._watch_output(folder) for folder in outputs}
             self._export_loop = ExportLoop(parts, roots=roots, wake=self._wake_export)
             self._export_worker = self._add("export", self._export_loop.step)
+        if not parts.service.abilities.lists_tasks:
+            self._add_asking()
         self._add("supervisor", self._supervise)
         operations = Operations(
             parts.settings,
@@ -118,6 +122,14 @@ class Agent:
         detecting.wake = worker.wake
         self._detecting.append(detecting)
         self._watch_inbox(inbox, lane)
+
+    def _add_asking(self) -> None:
+        self._asking = AskingLoop(self._parts, made_ready=self._wake_export, exports=self._parts.exports)
+        self._asking.wake = self._add("asking", self._asking.step).wake
+
+    def tell(self, task_id: str) -> bool:
+        """Take the service's word that a task has ended; return whether it is one of ours."""
+        return self._asking is not None and self._asking.tell(task_id)
 
     def _preparation_of(self, folder: WatchFolder) -> Callable[[], bool]:
         care = self._cares[folder.name]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agent.model import Settings
     from agent.ports import Clock, Ledger, Service
     from agent.runtime.lanes import Lanes
+    from agent.submission.asking import Asking
     from agent.submission.file_away import FileAway
     from agent.submission.follow import Follow
     from agent.submission.purge import Purge
@@ -37,6 +38,7 @@ class Parts:
     file_away: FileAway
     unknown: Unknown
     follow: Follow
+    asking: Asking
     purge: Purge
     polling: Polling
     exporting: Exporting

@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from agent.errors import TaskMoved
-from agent.model import OPEN_TASK_STATES, Event, FileState, Reason, ServiceTaskState, TaskReference, TaskState
+from agent.model import OPEN_TASK_STATES, Event, FileState, Reason, ServiceTaskState, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,16 +52,13 @@ class Follow:
         `exports` says whether a watch folder has an output.
         Raises ServiceTrouble and LedgerUnavailable.
         """
+        if not self._service.abilities.lists_tasks:
+            return False  # each task is asked for by itself (`asking`)
         some = self._ledger.find_tasks(is_open=True, limit=1)
         if not some:
             return False
-        references: list[TaskReference] = []
-        if not self._service.abilities.server_side_lease:
-            references = [
-                TaskReference(record.task_id, record.project_id, record.opened_at) for record in self._open_tasks()
-            ]
         completed = any(not exports(name) for name in self._folders_with_open_tasks())
-        ended = self._service.find_ended(references, completed=completed)
+        ended = self._service.find_ended((), completed=completed)
         for start in range(0, len(ended), PAGE):
             page = ended[start : start + PAGE]
             known = self._ledger.known_tasks([task.id for task in page])

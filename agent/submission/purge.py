@@ -81,12 +81,14 @@ class Purge:
     def _may_go(self, record: FileRecord, *, only_exported: bool) -> bool:
         if not record.task_id:
             return not only_exported or record.state is FileState.DUPLICATE
-        task = self._ledger.task(record.task_id)
-        if task is None:
+        # Before an upload is split, its own row speaks for all its files.
+        tasks = [*self._ledger.find_tasks(file_key=record.key), self._ledger.task(record.task_id)]
+        known = [task for task in tasks if task is not None and task.state is not TaskState.SPLIT]
+        if not known:
             return not only_exported
         if only_exported:
-            return task.state is TaskState.EXPORTED
-        return task.ended_at is not None
+            return all(task.state is TaskState.EXPORTED for task in known)
+        return all(task.ended_at is not None for task in known)
 
     def _remove(self, folder: WatchFolder, record: FileRecord) -> int:
         root = folder_of(folder, record.filed_in)

@@ -66,8 +66,13 @@ class Unknown:
         clock: Clock,
         retry: RetrySettings,
         inbox_of: Callable[[str], Path | None],
+        customer_of: Callable[[str], str] = lambda _name: "",
+        resubmits: bool = False,
     ) -> None:
         self._inbox_of = inbox_of
+        self._customer_of = customer_of
+        self._resubmits = resubmits
+        """Whether what cannot be looked up is sent again after the quiet time: the operator prefers twice to late."""
         self._ledger = ledger
         self._service = service
         self._clock = clock
@@ -115,10 +120,12 @@ class Unknown:
                 task_name=record.task_name,
                 sent_from=sent_at,
                 sent_until=now,
+                customer=self._customer_of(record.watch_folder),
             )
         )
-        if tasks is None:
+        if tasks is None and not self._resubmits:
             return self._hold(record, "this service cannot be asked whether the file arrived")
+        tasks = tasks or ()
         known = self._ledger.known_tasks([task.id for task in tasks])
         candidates = [task for task in tasks if task.id not in known]
         if candidates:

@@ -117,11 +117,11 @@ def test_a_clock_that_was_set_back_a_day_puts_nothing_off_for_a_day(bench: Workb
     assert poll(bench) == [("invoices", "task-0001")]
 
 
-def test_a_service_without_lists_is_asked_for_the_tasks_we_know(bench: Workbench) -> None:
+def test_a_service_without_lists_is_not_asked_for_one_the_ledger_knows_what_is_ready(bench: Workbench) -> None:
+    bench.service.abilities.lists_tasks = False
     submitted(bench)
-    asked = []
-    find_ready = bench.service.find_ready
-    bench.service.abilities.server_side_lease = False
-    bench.service.find_ready = lambda own: asked.append([each.id for each in own]) or find_ready(own)  # type: ignore[method-assign, func-returns-value]  # looks at what is asked
-    poll(bench)
-    assert asked == [["task-0001"]]
+    record = bench.task()
+    assert poll(bench) == []
+    bench.ledger.commit(record.change(service_state="pending:start_client_action"))
+    assert poll(bench) == [("invoices", "task-0001")]
+    assert bench.service.named("find_ready") == []

@@ -1,0 +1,155 @@
+"""Uploads: one submission that the service makes several tasks of (apis.md 2.2), each with a row of its own.
+
+The upload's own row is open until all its tasks are known. Tasks are matched to the files sent by name; one file may
+give several (a mail and its attachments), which are numbered in the order of their ids.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, cast
+
+from agent.model import (
+    DocumentType,
+    Event,
+    Reason,
+    ServiceTaskState,
+    TaskRecord,
+    TaskReference,
+    TaskState,
+)
+from agent.rules.naming import base_name, for_display, relative_parent
+from agent.submission.follow import rejected_source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.model import FileRecord, Task, UploadProgress
+    from agent.ports import Clock, Ledger, Service, UploadService
+
+logger = logging.getLogger(__name__)
+
+FILES = 1_000
+"""Files of one upload read at once; no service takes as many."""
+FAILED = "the service could not process the upload"
+
+
+def is_upload(record: TaskRecord, service: Service) -> bool:
+    """Return whether a row stands for an upload whose tasks are looked for."""
+    return service.abilities.splits_submissions and not record.upload_id
+
+
+class Uploads:
+    """Splits uploads into their tasks; owned by one thread."""
+
+    def __init__(self, *, ledger: Ledger, service: Service, clock: Clock) -> None:
+        self._ledger = ledger
+        self._service = service
+        self._clock = clock
+
+    def split(self, record: TaskRecord) -> bool:
+        """Record the tasks an upload became since the last look; return whether all are known now.
+
+        Raises ServiceTrouble, TaskMoved and LedgerUnavailable.
+        """
+        service = cast("UploadService", self._service)
+        progress = service.find_tasks_of(TaskReference(record.task_id, record.project_id, record.opened_at))
+        files = self._ledger.find_files(task_id=record.task_id, limit=FILES)
+        known = self._ledger.find_tasks(upload_id=record.task_id, limit=FILES)
+        rows = self._new_rows(record, progress, files, known)
+        if progress.may_grow:
+            self._commit(record, rows)
+            return False
+        self._commit(record, rows, *self._end(record, progress, files, [*known, *rows]))
+        return True
+
+    def _new_rows(
+        self, record: TaskRecord, progress: UploadProgress, files: Sequence[FileRecord], known: Sequence[TaskRecord]
+    ) -> list[TaskRecord]:
+        recorded = {task.task_id for task in known}
+        numbers: dict[str, int] = {}
+        for row in known:
+            numbers[row.file_key] = max(numbers.get(row.file_key, 0), row.number)
+        rows = []
+        for task in sorted(progress.tasks, key=lambda task: task.id):
+            if task.id in recorded:
+                continue
+            source = _source_of(task, files)
+            key = source.key if source is not None else ""
+            numbers[key] = numbers.get(key, 0) + 1
+            rows.append(self._row(record, task, source, numbers[key]))
+        return rows
+
+    def _row(self, upload: TaskRecord, task: Task, source: FileRecord | None, number: int) -> TaskRecord:
+        now = self._clock.now()
+        if source is None:
+            logger.warning("%s: task %s is of no file of upload %s", upload.watch_folder, task.id, upload.task_id)
+        return TaskRecord(
+            task_id=task.id,
+            watch_folder=upload.watch_folder,
+            project_id=upload.project_id,
+            name=task.name or (source.task_name if source is not None else upload.name),
+            state=TaskState.SUPERSEDED if upload.state is TaskState.SUPERSEDED else TaskState.PROCESSING,
+            state_at=now,
+            opened_at=upload.opened_at,
+            file_key=source.key if source is not None else "",
+            source_folder=relative_parent(source.relative_path) if source is not None else upload.source_folder,
+            service_state=ServiceTaskState.QUEUED.value,
+            detail=upload.detail,
+            seen_at=now,
+            asked_at=now,
+            upload_id=upload.task_id,
+            number=number,
+        )
+
+    def _commit(self, upload: TaskRecord, rows: Sequence[TaskRecord], *others: FileRecord | TaskRecord | Event) -> None:
+        events = [
+            Event(row.state_at, row.watch_folder, "task", f"of upload {upload.task_id}", row.file_key, row.task_id)
+            for row in rows
+        ]
+        if rows or others:
+            self._ledger.commit(*rows, *others, *events)
+
+    def _end(
+        self,
+        upload: TaskRecord,
+        progress: UploadProgress,
+        files: Sequence[FileRecord],
+        tasks: Sequence[TaskRecord],
+    ) -> list[FileRecord | TaskRecord | Event]:
+        """Return the rows of an upload that is split: each file knows its first task, one without goes to error/."""
+        now = self._clock.now()
+        first = {task.file_key: task.task_id for task in sorted(tasks, key=lambda task: -task.number)}
+        rows: list[FileRecord | TaskRecord | Event] = []
+        for file in files:
+            if file.key in first:
+                rows.append(file.change(task_id=first[file.key]))
+            elif progress.state is ServiceTaskState.FAILED:
+                rows.append(rejected_source(file, reason=Reason.TASK_FAILED, detail=FAILED, now=now))
+                rows.append(Event(now, file.watch_folder, "failed", FAILED, file.key, upload.task_id))
+            else:
+                shown = for_display(file.relative_path)
+                logger.warning("%s: %s: the service made no task of it", file.watch_folder, shown)
+                rows.append(Event(now, file.watch_folder, "no task", "the service made no task of it", file.key))
+        is_superseded = upload.state is TaskState.SUPERSEDED
+        rows.append(
+            upload.change(
+                state=upload.state if is_superseded else TaskState.SPLIT,
+                state_at=now,
+                ended_at=now,
+                service_state=progress.state.value,
+                detail=upload.detail if is_superseded else f"{len(tasks)} tasks",
+            )
+        )
+        return rows
+
+
+def _source_of(task: Task, files: Sequence[FileRecord]) -> FileRecord | None:
+    """Return the file a task is of: by its name, else the only one it can be."""
+    named = [file for file in files if base_name(file.relative_path) == task.name]
+    if named:
+        return named[0]
+    if len(files) == 1:
+        return files[0]
+    mails = [file for file in files if file.document_type == DocumentType.EMAIL.value]
+    return mails[0] if len(mails) == 1 else None
