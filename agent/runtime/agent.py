@@ -7,8 +7,7 @@ import threading
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from agent.folders.roots import answers
-from agent.model import FileState, LaneReason, RootKind
+from agent.model import FileState, RootKind
 from agent.rules.naming import for_display
 from agent.runtime.aftercare import Aftercare
 from agent.runtime.asking import AskingLoop
@@ -18,8 +17,9 @@ from agent.runtime.exporting import ExportLoop
 from agent.runtime.folder_care import FolderCare
 from agent.runtime.operations import Operations
 from agent.runtime.recovery import end_cleanly, recover
-from agent.runtime.roots import RootGuard, RootWatch
+from agent.runtime.roots import RootGuard
 from agent.runtime.sending import Sending
+from agent.runtime.supervising import Supervisor
 from agent.runtime.workers import Worker
 from agent.submission.inbox import Inbox
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.model import WatchFolder
-    from agent.runtime.lanes import Lane
     from agent.runtime.parts import Parts
 
 logger = logging.getLogger(__name__)
@@ -35,7 +34,6 @@ logger = logging.getLogger(__name__)
 WORKERS_PER_CONNECTION = 3
 """While one file of a connection is under way, another is checked and a third is filed; the disk is waited for side by
 side, so that the ledger's commits and the folders' syncs are shared."""
-SUPERVISE_EVERY = 1.0
 GRACE = 20.0
 """Seconds that requests under way get once the agent is told to stop (design.md §7)."""
 
@@ -69,7 +67,7 @@ class Agent:
         self._sending: Sending | None = None
         self._cares: dict[str, FolderCare] = {}
         self._care_workers: dict[str, Worker] = {}
-        self._watches: list[tuple[str, RootWatch]] = []
+        self._supervisor = Supervisor(parts, add=self._add, hanging=self._replace_workers)
         self._asking: AskingLoop | None = None
         self._export_loop: ExportLoop | None = None
         self._export_worker: Worker | None = None
@@ -93,12 +91,16 @@ class Agent:
         self._add("aftercare", aftercare.step)
         outputs = [folder for folder in parts.settings.watch_folders if folder.output is not None]
         if self.exports and outputs:
-            roots = {folder.name: self._watch_output(folder) for folder in outputs}
+            watch = self._supervisor.watch_output
+            roots = {
+                folder.name: watch(folder, is_prepared=self._preparation_of(folder), changed=self._wake_export)
+                for folder in outputs
+            }
             self._export_loop = ExportLoop(parts, roots=roots, wake=self._wake_export)
             self._export_worker = self._add("export", self._export_loop.step)
         if not parts.service.abilities.lists_tasks:
             self._add_asking()
-        self._add("supervisor", self._supervise)
+        self._add("supervisor", self._supervisor.step)
         operations = Operations(
             parts.settings,
             ledger=parts.ledger,
@@ -121,7 +123,7 @@ class Agent:
         worker = self._add(f"detecting {inbox.folder.name}", detecting.step)
         detecting.wake = worker.wake
         self._detecting.append(detecting)
-        self._watch_inbox(inbox, lane)
+        self._supervisor.watch_inbox(inbox)
 
     def _add_asking(self) -> None:
         self._asking = AskingLoop(self._parts, made_ready=self._wake_export, exports=self._parts.exports)
@@ -134,50 +136,6 @@ class Agent:
     def _preparation_of(self, folder: WatchFolder) -> Callable[[], bool]:
         care = self._cares[folder.name]
         return lambda: care.is_prepared
-
-    def _watch_inbox(self, inbox: Inbox, lane: Lane) -> None:
-        """Notice where the inbox, or an archive/ or error/ elsewhere, does not answer."""
-        elsewhere = [path for path in inbox.excluded if not path.is_relative_to(inbox.root)]
-        name = inbox.folder.name
-        self._add_watch(
-            f"inbox {name}",
-            RootWatch(
-                lambda: answers(inbox.root),
-                lane=lane,
-                reason=LaneReason.INBOX_MISSING,
-                what=f"The inbox {inbox.root}",
-                clock=self._parts.clock,
-            ),
-            name,
-        )
-        for path in elsewhere:
-            watch = RootWatch(
-                lambda path=path: answers(path),  # type: ignore[misc]  # bound now, not when it is called
-                lane=lane,
-                reason=LaneReason.IO_ERROR,
-                what=f"The folder {path}",
-                clock=self._parts.clock,
-            )
-            self._add_watch(f"{path.name} of {name}", watch, name)
-
-    def _watch_output(self, folder: WatchFolder) -> RootWatch:
-        lane = self._parts.lanes.export(folder.name)
-        guard = RootGuard(folder, RootKind.OUTPUT, ledger=self._parts.ledger, lane=lane)
-        is_prepared = self._preparation_of(folder)
-        watch = RootWatch(
-            lambda: is_prepared() and guard.check(),
-            lane=lane,
-            reason=LaneReason.OUTPUT_MISSING,
-            what=f"The output {folder.output}",
-            clock=self._parts.clock,
-            changed=self._wake_export,
-        )
-        self._add_watch(f"output {folder.name}", watch, "")
-        return watch
-
-    def _add_watch(self, name: str, watch: RootWatch, submission_of: str) -> None:
-        self._watches.append((submission_of, watch))
-        self._add(f"watch of {name}", watch.step)
 
     @property
     def _workers_wanted(self) -> int:
@@ -192,15 +150,13 @@ class Agent:
         self._sending_workers += added
         return added
 
-    def _supervise(self) -> float:
-        """Let lanes wait whose folders are silent, and keep their files from keeping the others' workers and places."""
-        silent = frozenset([name for name, watch in self._watches if watch.supervise() and name])
-        self._parts.submit.connections.disregard(silent)
-        if self._sending is not None and silent:
-            free = len(self._sending_workers) - self._sending.working_in(silent)
-            for worker in self._add_sending(max(0, self._workers_wanted - free)):
-                worker.start()
-        return SUPERVISE_EVERY
+    def _replace_workers(self, silent: frozenset[str]) -> None:
+        """Begin a worker for each that hangs with a file of a silent watch folder."""
+        if self._sending is None:
+            return
+        free = len(self._sending_workers) - self._sending.working_in(silent)
+        for worker in self._add_sending(max(0, self._workers_wanted - free)):
+            worker.start()
 
     def _add(self, name: str, step: Any) -> Worker:
         worker = Worker(name, step, clock=self._parts.clock, stop=self._parts.stop)
