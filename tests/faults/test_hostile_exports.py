@@ -77,7 +77,6 @@ NAMES: dict[tuple[str, str], str] = {
     ("c:relative", "x"): REFUSED,
     ("/".join([LONG] * 6), "x"): REFUSED,
     ("... .", "x"): "_/x",
-    ("... .", "x"): "_/x",
     ("..\0", "x"): ".._/x",
     ("a:b", "x"): REFUSED,  # of drive a:
     ("ab:c", "x"): "ab_c/x",
