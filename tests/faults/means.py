@@ -14,11 +14,13 @@ from typing import Final
 import pytest
 
 PACKAGES: Final = {
+    "faketime": "faketime",
     "gcc": "gcc libc6-dev",
     "mkfs.ext4": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",
     "mount": "mount",
     "fusermount": "fuse libfuse2",
+    "nft": "nftables",
     "smbd": "samba",
     "smbclient": "smbclient",
     "openssl": "openssl",
