@@ -30,6 +30,7 @@ from agent.model import (
     WatchFolder,
 )
 from agent.runtime.aftercare import Aftercare
+from agent.runtime.asking import AskingLoop
 from agent.runtime.exporting import ExportLoop
 from agent.runtime.folder_care import FolderCare
 from agent.runtime.recovery import recover, remove_left_behind
@@ -198,6 +199,7 @@ class Workbench:
         }
         self.sending = Sending(self.parts, self.inboxes, nudge=lambda _name: None)
         self.aftercare = Care(self.parts)
+        self.asking = AskingLoop(self.parts, made_ready=lambda: None, exports=self.parts.exports)
         self.export_loop = ExportLoop(
             self.parts,
             roots=self.output_guards,
@@ -282,6 +284,8 @@ class Workbench:
         self.scan()
         self.send()
         self.aftercare.step()
+        if not self.parts.service.abilities.lists_tasks:
+            self.asking.step()
         self.export_loop.step()
         self.clock.advance(1.0)
 

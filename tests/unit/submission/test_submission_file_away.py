@@ -398,6 +398,48 @@ def test_a_retry_into_a_taken_name_gets_a_clash_name(bench: Workbench) -> None:
     assert len(bench.names("inbox")) == 2
 
 
+def test_a_note_goes_though_its_file_was_taken_away_after_a_kill_between_the_two(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carry_out(bench, rejected(bench, "a.pdf"))
+    planned = bench.file("a.pdf").change(filing="inbox", destination="a.pdf", filed_at=None)
+    bench.ledger.commit(planned)
+    with monkeypatch.context() as patch:
+        patch.setattr(filing, "remove_note", killed)
+        with pytest.raises(StaleRecord):
+            carry_out(bench, planned)
+    (bench.place("inbox") / "a.pdf").unlink()
+    assert carry_out(bench, bench.file("a.pdf")).state is FileState.GONE
+    assert bench.names("error") == []
+
+
+def killed(*_: object) -> bool:
+    raise StaleRecord("dead")
+
+
+def test_the_note_of_a_file_that_was_taken_from_error_before_the_ledger_knew_goes_too(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = rejected(bench, "a.pdf")
+    with monkeypatch.context() as patch:
+        dying_after(patch, bench)
+        with pytest.raises(StaleRecord):
+            carry_out(bench, record)
+    bench.ledger.trouble = None
+    (bench.place("error") / "a.pdf").unlink()
+    assert carry_out(bench, bench.file("a.pdf")).state is FileState.GONE
+    assert bench.names("error") == []
+
+
+def test_a_note_stays_beside_the_file_somebody_has_put_in_place_of_the_refused_one(bench: Workbench) -> None:
+    carry_out(bench, rejected(bench, "a.pdf"))
+    (bench.place("error") / "a.pdf").write_bytes(pdf("corrected by hand"))
+    planned = bench.file("a.pdf").change(filing="inbox", destination="a.pdf", filed_at=None)
+    bench.ledger.commit(planned)
+    assert carry_out(bench, planned).state is FileState.GONE
+    assert bench.names("error") == ["a.pdf", "a.pdf.error.txt"]
+
+
 # --- whose fault -----------------------------------------------------------------------------------------------------
 
 
