@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.errors import FileBusy, LocalTrouble, NotRegular, StaleRecord
-from agent.folders import filing
+from agent.folders import filing, system
 from agent.folders.roots import require_ours
 from agent.model import Event, FileState, RootKind
 from agent.rules.naming import clash_name, for_display
@@ -170,11 +170,25 @@ class FileAway:
             text = error_note(record, at=self._clock.now())
             filing.write_note(folder_of(folder, "error"), record.destination, text, own=f"id: {record.key}")
         elif record.filed_in == "error":
-            try:
-                filing.remove_note(folder_of(folder, "error"), record.lies_at)
-            except LocalTrouble as trouble:
-                # The file is on its way again, which is what was asked for: its note is only left over.
-                logger.warning("%s: a note is left over: %s", record.watch_folder, trouble.message)
+            self._remove_note(folder, record, record.lies_at)
+
+    def _remove_note_left_alone(self, folder: WatchFolder, record: FileRecord) -> None:
+        """Remove the note of a file that is nowhere, perhaps written or left by a kill beside a move to or from error/.
+
+        One beside which something lies is somebody's to read.
+        """
+        places = {(record.filed_in, record.lies_at), (record.filing, record.destination)}
+        for path in [path for place, path in places if place == "error"]:
+            if system.sight(folder_of(folder, "error"), path) is None:
+                self._remove_note(folder, record, path)
+
+    @staticmethod
+    def _remove_note(folder: WatchFolder, record: FileRecord, relative_path: str) -> None:
+        try:
+            filing.remove_note(folder_of(folder, "error"), relative_path)
+        except LocalTrouble as trouble:
+            # What was asked for is done all the same: the note is only left over.
+            logger.warning("%s: a note is left over: %s", record.watch_folder, trouble.message)
 
     def _done(self, record: FileRecord, identity: str) -> FileRecord:
         try:
@@ -222,6 +236,7 @@ class FileAway:
             require_ours(folder.inbox, kind=RootKind.INBOX, ledger_id=self._ledger.ledger_id)
         if record.state is FileState.SUBMITTED:
             raise FileBusy("it was moved, deleted or replaced by somebody else before it could be filed")
+        self._remove_note_left_alone(folder, record)
         now = self._clock.now()
         detail = "it was moved, deleted or replaced by somebody else before it could be filed"
         changed = record.change(state=FileState.GONE, state_at=now, in_inbox=False, filed_at=now, detail=detail)
