@@ -97,7 +97,7 @@ def test_looks_that_show_nothing_new_cost_the_ledger_no_write(tmp_path: Path) ->
 def test_a_service_that_cannot_be_reached_makes_its_lane_wait_and_loses_no_task(bench: Workbench) -> None:
     submitted(bench)
     bench.service.script("get_task", ServiceUnavailable("down", reason=LaneReason.SERVICE_UNREACHABLE))
-    live(bench, 3.0)
+    live(bench, 2.2)
     assert [lane.reason for lane in bench.parts.lanes.states() if lane.reason] == [LaneReason.SERVICE_UNREACHABLE]
     live(bench, 20.0)
     assert [lane.reason for lane in bench.parts.lanes.states() if lane.reason] == []
