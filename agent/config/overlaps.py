@@ -7,6 +7,8 @@ path below it. Two paths to one folder (a link, a bind mount, a drive letter, ot
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -21,6 +23,8 @@ Lineage: TypeAlias = tuple[Identity, ...]
 """The identities of a folder and of everything above it, itself first."""
 
 WINDOWS = os.name == "nt"
+PATIENCE = 2.0
+"""Seconds a folder has to say who it is; beyond, its share hangs, and only its path is compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +48,35 @@ class Overlap:
 class Lineages:
     """Looks folders up on the disk, every one of them once."""
 
-    def __init__(self, *, ignore_case: bool = WINDOWS) -> None:
+    def __init__(self, *, ignore_case: bool = WINDOWS, patience: float = PATIENCE) -> None:
         self._ignore_case = ignore_case
+        self._patience = patience
         self._identities: dict[Path, Identity | None] = {}
+        self._silent: list[Path] = []
+        """Folders that did not answer: what lies in them is not asked either."""
 
     def lineage(self, path: Path) -> Lineage:
-        """Return who a folder and its parents are; follows links, and needs none of them to exist."""
+        """Return who a folder and its parents are; follows links, and needs none of them to exist.
+
+        Asked in a thread of its own: a share that hangs must not keep the agent, or the command that is to say so,
+        from starting.
+        """
+        if not any(path.is_relative_to(folder) for folder in self._silent):
+            answer: Future[Lineage] = Future()
+            threading.Thread(target=self._answer, args=(path, answer), name="who-is-it", daemon=True).start()
+            try:
+                return answer.result(self._patience)
+            except TimeoutError:
+                self._silent.append(path)
+        return spelled_lineage(path, ignore_case=self._ignore_case)
+
+    def _answer(self, path: Path, answer: Future[Lineage]) -> None:
+        try:
+            answer.set_result(self._look_up(path))
+        except Exception as error:  # noqa: BLE001 -- raised again where somebody waits for the answer
+            answer.set_exception(error)
+
+    def _look_up(self, path: Path) -> Lineage:
         real = Path(os.path.realpath(path))
         chain = (real, *real.parents)
         return tuple(self._identity(each, chain[index:]) for index, each in enumerate(chain))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from agent.config.loading import load
 from agent.config.overlaps import Lineages, spelled_lineage
 from agent.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import os
 
 
 def overlaps(text: str, folder: Path) -> list[tuple[str, str]]:
@@ -106,3 +111,26 @@ def test_many_watch_folders_are_compared_quickly(tmp_path: Path) -> None:
         f"  - {{project_id: P{number}, inbox: in/{number}, output: out/{number}}}\n" for number in range(300)
     )
     assert overlaps("watch_folders:\n" + entries, tmp_path) == []
+
+
+def test_a_folder_that_hangs_is_compared_by_its_path_and_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging, asked, is_over = tmp_path / "share", [], threading.Event()
+    stat = Path.stat
+
+    def hang(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path.is_relative_to(hanging):
+            asked.append(path)
+            is_over.wait(30)
+        return stat(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", hang)
+    lineages = Lineages(patience=0.05)
+    try:
+        assert lineages.lineage(hanging) == spelled_lineage(hanging)
+        assert lineages.lineage(hanging / "archive") == spelled_lineage(hanging / "archive")
+        assert lineages.lineage(tmp_path)[0] != spelled_lineage(tmp_path)[0]
+        assert asked == [hanging]
+    finally:
+        is_over.set()
