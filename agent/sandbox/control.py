@@ -35,76 +35,94 @@ if TYPE_CHECKING:
     from starlette.routing import Route
 
     from agent.sandbox.core import Sandbox
+    from agent.sandbox.playable import Playable
 
 
-class ControlApi:
-    """The control end points of one sandbox."""
+class CommonControl:
+    """The control end points that every kind of sandbox has."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
+    def __init__(self, sandbox: Playable) -> None:
+        self._played = sandbox
 
     def routes(self) -> list[Route]:
         """Return the routes."""
         return [
             resource("/control/faults", {"POST": self._add_fault, "DELETE": self._clear_faults}),
             resource("/control/specifications", {"POST": self._specify}),
-            resource("/control/listing", {"POST": self._lag_listing}),
-            resource("/control/leases", {"DELETE": self._end_leases}),
             resource("/control/clock", {"POST": self._advance}),
-            resource("/control/tokens", {"DELETE": self._revoke}),
             resource("/control/state", {"GET": self._state}),
         ]
 
+    def state(self) -> dict[str, Any]:
+        """Return what `/control/state` answers."""
+        played = self._played
+        return {
+            "now": played.now(),
+            "tasks": played.describe(),
+            "requests": played.requests.counts(),
+            "recent": [asdict(seen) for seen in played.requests.recent()],
+            "faults": [{**write_fault(fault), "left": left} for fault, left in played.faults.waiting()],
+        }
+
     async def _add_fault(self, request: Request) -> Response:
-        self._sandbox.faults.add(read_fault(await _json_object(request)))
+        self._played.faults.add(read_fault(await json_object(request)))
         return Response(status_code=201)
 
     async def _clear_faults(self, _: Request) -> Response:
-        self._sandbox.faults.clear()
+        self._played.faults.clear()
         return Response(status_code=204)
 
     async def _specify(self, request: Request) -> Response:
-        document = await _json_object(request)
+        document = await json_object(request)
         if document.keys() != {"file_name", "specification"} or not isinstance(document["file_name"], str):
             raise bad_request("control", "A specification has a text file_name and a specification.")
-        self._sandbox.faults.specify(document["file_name"], document["specification"])
+        self._played.faults.specify(document["file_name"], document["specification"])
         return Response(status_code=201)
 
+    async def _advance(self, request: Request) -> Response:
+        seconds = seconds_of(await json_object(request), "advance")
+        self._played.advance_clock(seconds)
+        return _answer({"now": self._played.now()})
+
+    async def _state(self, _: Request) -> Response:
+        return _answer(self.state())
+
+
+class ControlApi(CommonControl):
+    """The control end points of a sandbox of the Tasks API."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        super().__init__(sandbox)
+        self._sandbox = sandbox
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            *super().routes(),
+            resource("/control/listing", {"POST": self._lag_listing}),
+            resource("/control/leases", {"DELETE": self._end_leases}),
+            resource("/control/tokens", {"DELETE": self._revoke}),
+        ]
+
     async def _lag_listing(self, request: Request) -> Response:
-        self._sandbox.faults.lag_listing(_seconds(await _json_object(request), "lag"))
+        self._sandbox.faults.lag_listing(seconds_of(await json_object(request), "lag"))
         return Response(status_code=204)
 
     async def _end_leases(self, _: Request) -> Response:
         self._sandbox.end_leases()
         return Response(status_code=204)
 
-    async def _advance(self, request: Request) -> Response:
-        seconds = _seconds(await _json_object(request), "advance")
-        self._sandbox.advance_clock(seconds)
-        return _answer({"now": self._sandbox.now()})
-
     async def _revoke(self, _: Request) -> Response:
         self._sandbox.revoke_tokens()
         return Response(status_code=204)
-
-    async def _state(self, _: Request) -> Response:
-        sandbox = self._sandbox
-        return _answer(
-            {
-                "now": sandbox.now(),
-                "tasks": sandbox.describe(),
-                "requests": sandbox.requests.counts(),
-                "recent": [asdict(seen) for seen in sandbox.requests.recent()],
-                "faults": [{**write_fault(fault), "left": left} for fault, left in sandbox.faults.waiting()],
-            }
-        )
 
 
 def _answer(document: dict[str, Any]) -> Response:
     return Response(json.dumps(document), media_type="application/json")
 
 
-async def _json_object(request: Request) -> dict[str, Any]:
+async def json_object(request: Request) -> dict[str, Any]:
+    """Return the body of a control request. Raises Refusal (400)."""
     try:
         document = json.loads(await request.body())
     except ValueError:
@@ -114,7 +132,8 @@ async def _json_object(request: Request) -> dict[str, Any]:
     return document
 
 
-def _seconds(document: dict[str, Any], key: str) -> float:
+def seconds_of(document: dict[str, Any], key: str) -> float:
+    """Return a number of seconds in a control request. Raises Refusal (400)."""
     seconds = document.get(key)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
         raise bad_request("control", f"{key} is not a number of seconds.")

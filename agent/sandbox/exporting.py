@@ -99,15 +99,14 @@ def _content_file(folder: str, filename: str, content: str) -> dict[str, Any]:
 
 def _fields(file_name: str, contents: DocumentContents) -> dict[str, Any]:
     text = contents.text
-    invoice = _INVOICE_NUMBER.search(text)
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return {
         "file_name": file_name,
         "kind": contents.kind,
         "pages": contents.pages,
         "words": len(text.split()),
-        "first_line": _printable(first[:_LINE_LIMIT]),
-        "invoice_number": invoice.group(1) if invoice else "",
+        "first_line": printable(first[:_LINE_LIMIT]),
+        "invoice_number": invoice_number_in(text),
     }
 
 
@@ -120,10 +119,16 @@ def _as_csv(fields: dict[str, Any]) -> str:
 
 
 def _as_json(fields: dict[str, Any], contents: DocumentContents) -> str:
-    return json.dumps({**fields, "text": _printable(contents.text[:_TEXT_LIMIT])}, ensure_ascii=False, indent=2) + "\n"
+    return json.dumps({**fields, "text": printable(contents.text[:_TEXT_LIMIT])}, ensure_ascii=False, indent=2) + "\n"
 
 
-def _printable(text: str) -> str:
+def invoice_number_in(text: str) -> str:
+    """Return the invoice number a text names; empty where it names none."""
+    invoice = _INVOICE_NUMBER.search(text)
+    return invoice.group(1) if invoice else ""
+
+
+def printable(text: str) -> str:
     """Return text that can be written as UTF-8 and holds no control characters but tab and newline."""
     whole = text.encode("utf-8", "replace").decode("utf-8")
     return "".join(character if character in "\t\n" or character.isprintable() else " " for character in whole)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from agent.sandbox.assumptions import HEADERS_LIMIT
 from agent.sandbox.playing import FaultPlayer
-from agent.sandbox.problems import status_problem
+from agent.sandbox.problems import problem_response, status_refusal
 from agent.sandbox.request_log import Seen
 from agent.sandbox.wire import Exchange
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from agent.sandbox.core import Sandbox
+    from agent.sandbox.playable import Playable, SayNo
 
 CONTROL_PREFIX: Final = "/control/"
 
@@ -24,10 +24,11 @@ CONTROL_PREFIX: Final = "/control/"
 class Gate:
     """The outermost application; requests of the control interface pass it unlogged and meet no faults."""
 
-    def __init__(self, app: ASGIApp, sandbox: Sandbox) -> None:
+    def __init__(self, app: ASGIApp, sandbox: Playable, *, say_no: SayNo = problem_response) -> None:
         self._app = app
         self._sandbox = sandbox
-        self._player = FaultPlayer(app, sandbox)
+        self._say_no = say_no
+        self._player = FaultPlayer(app, sandbox, say_no=say_no)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -50,6 +51,6 @@ class Gate:
         if fault is not None:
             await self._player.play(fault, scope, exchange)
         elif sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS_LIMIT:
-            await status_problem(431)(scope, exchange.receive, exchange.send)
+            await self._say_no(status_refusal(431))(scope, exchange.receive, exchange.send)
         else:
             await self._app(scope, exchange.receive, exchange.send)

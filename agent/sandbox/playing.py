@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import Response
 
 from agent.sandbox.faults import Dropped, Fault, Spoiled
-from agent.sandbox.problems import status_problem
+from agent.sandbox.problems import problem_response, status_refusal
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Scope
 
-    from agent.sandbox.core import Sandbox
     from agent.sandbox.faults import AnyFault
+    from agent.sandbox.playable import Playable, SayNo
     from agent.sandbox.wire import Exchange
 
 _WITHOUT_BODY: Final = (204, 304)
@@ -33,9 +33,10 @@ _UNSENT_LIMIT: Final = 1024 * 1024
 class FaultPlayer:
     """Plays the faults of one sandbox around its application."""
 
-    def __init__(self, app: ASGIApp, sandbox: Sandbox) -> None:
+    def __init__(self, app: ASGIApp, sandbox: Playable, *, say_no: SayNo = problem_response) -> None:
         self._app = app
         self._sandbox = sandbox
+        self._say_no = say_no
         self._later: set[asyncio.Task[None]] = set()
 
     async def play(self, fault: AnyFault, scope: Scope, exchange: Exchange) -> None:
@@ -43,7 +44,7 @@ class FaultPlayer:
         match fault:
             case Fault():
                 await self._take_effect(fault, scope, exchange)
-                await _response(fault)(scope, exchange.receive, exchange.send)
+                await _response(fault, self._say_no)(scope, exchange.receive, exchange.send)
             case Dropped():
                 if fault.after is None:
                     await self._take_effect(fault, scope, exchange)
@@ -139,11 +140,11 @@ async def _discard(_: Message) -> None:
     """Drop an answer that nobody is to see."""
 
 
-def _response(fault: Fault) -> Response:
+def _response(fault: Fault, say_no: SayNo) -> Response:
     if fault.status in _WITHOUT_BODY:
         return Response(status_code=fault.status, headers=dict(fault.headers))
     if fault.body is None:
-        return status_problem(fault.status, headers=fault.headers)
+        return say_no(status_refusal(fault.status, headers=fault.headers))
     body: Any = fault.body if isinstance(fault.body, str) else json.dumps(fault.body)
     response = Response(body, status_code=fault.status, headers=dict(fault.headers))
     if "content-type" not in response.headers:

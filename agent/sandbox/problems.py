@@ -60,9 +60,9 @@ def wrong_state(title: str) -> Refusal:
     return Refusal(STATUS_WRONG_STATE, "wrong-state", title)
 
 
-def unauthorized(title: str) -> Refusal:
-    """Return the refusal of a request without a valid token."""
-    return Refusal(STATUS_WRONG_CREDENTIALS, "unauthorized", title, headers={"WWW-Authenticate": "Bearer"})
+def unauthorized(title: str, *, scheme: str = "Bearer") -> Refusal:
+    """Return the refusal of a request without a valid token or key."""
+    return Refusal(STATUS_WRONG_CREDENTIALS, "unauthorized", title, headers={"WWW-Authenticate": scheme})
 
 
 def too_large(limit: int) -> Refusal:
@@ -90,12 +90,16 @@ def problem_response(refusal: Refusal) -> Response:
 
 def status_problem(status: int, *, headers: Mapping[str, str] | None = None) -> Response:
     """Return a problem that says no more than its status does."""
+    return problem_response(status_refusal(status, headers=headers))
+
+
+def status_refusal(status: int, *, headers: Mapping[str, str] | None = None) -> Refusal:
+    """Return a refusal that says no more than its status does."""
     try:
         title = HTTPStatus(status).phrase
     except ValueError:
         title = f"Status {status}"
-    kind = title.lower().replace(" ", "-")
-    return problem_response(Refusal(status, kind, title, headers=headers))
+    return Refusal(status, title.lower().replace(" ", "-"), title, headers=headers)
 
 
 def token_response(refusal: TokenRefusal) -> Response:

@@ -10,6 +10,8 @@ from agent.sandbox.documents import DocumentContents, read_document
 from agent.sandbox.records import MEDIA_TYPES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.sandbox.core import Sandbox
     from agent.sandbox.records import TaskEntry
 
@@ -22,8 +24,9 @@ _TIFF_HEADS: Final = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 class DocumentReader:
     """Owns the thread; it ends after the document under way when the sandbox is released."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
+    def __init__(self, wait_for_unread: Callable[[], bool], read: Callable[[], object]) -> None:
+        self._wait_for_unread = wait_for_unread
+        self._read = read
         self.thread = threading.Thread(target=self._run, name="sandbox-reader", daemon=True)
 
     def start(self) -> None:
@@ -31,8 +34,8 @@ class DocumentReader:
         self.thread.start()
 
     def _run(self) -> None:
-        while self._sandbox.wait_for_unread():
-            read_next(self._sandbox)
+        while self._wait_for_unread():
+            self._read()
 
 
 def read_next(sandbox: Sandbox) -> bool:

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_IDENTIFIER = re.compile(r"(?<=^/tasks/)[^/]+|(?<=^/file_collections/)[^/]+|(?<=/files/)[^/]+")
+_IDENTIFIER = re.compile(
+    r"(?<=^/tasks/)[^/]+|(?<=^/file_collections/)[^/]+|(?<=/files/)[^/]+|(?<=/upload/)[^/]+"
+    r"|(?<=/task/)[^/]+|(?<=/move/)[^/]+"
+)
 _KINDS_LIMIT = 1_000
 _RECENT_LIMIT = 1_000
 

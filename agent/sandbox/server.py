@@ -12,14 +12,12 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, cast, overload
 
 import uvicorn
 
 from agent.errors import UserError
-from agent.sandbox.app import make_app
-from agent.sandbox.core import Sandbox
-from agent.sandbox.reading import DocumentReader
+from agent.sandbox.kinds import play
 from agent.sandbox.settings import SandboxSettings
 from agent.sandbox.wire import WireProtocol
 
@@ -27,7 +25,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType, TracebackType
 
-    from agent.sandbox.core import WallClock
+    from typing_extensions import TypeVar
+
+    from agent.sandbox.core import Sandbox, WallClock
+    from agent.sandbox.kinds import AnySandbox, AnySettings
+    from agent.sandbox.sendai.core import SendaiSandbox
+    from agent.sandbox.sendai.settings import SendaiSettings
+    from agent.sandbox.typless.core import TyplessSandbox
+    from agent.sandbox.typless.settings import TyplessSettings
+
+    Played_co = TypeVar("Played_co", bound=AnySandbox, default=Sandbox, covariant=True)
+else:
+    from typing import TypeVar
+
+    Played_co = TypeVar("Played_co", covariant=True)  # a default needs Python 3.13, and only type checkers ask for it
 
 _BACKLOG: Final = 2048
 _KEEP_ALIVE: Final = 75
@@ -45,16 +56,57 @@ class _RealTime:
         return time.time()
 
 
-class SandboxServer:
-    """A running sandbox; `with SandboxServer(settings) as server:` or `start` and `stop`.
+class SandboxServer(Generic[Played_co]):
+    """A running sandbox of the service its settings are for.
 
+    `with SandboxServer(settings) as server:` or `start` and `stop`.
     `sandbox` gives tests the state, the faults and the clock behind the wire. Raises UserError where the address
     cannot be used.
     """
 
+    @overload
+    def __init__(
+        self: SandboxServer[Sandbox],
+        settings: SandboxSettings | None = None,
+        *,
+        host: str = ...,
+        port: int = ...,
+        clock: WallClock | None = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: SandboxServer[SendaiSandbox],
+        settings: SendaiSettings,
+        *,
+        host: str = ...,
+        port: int = ...,
+        clock: WallClock | None = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: SandboxServer[TyplessSandbox],
+        settings: TyplessSettings,
+        *,
+        host: str = ...,
+        port: int = ...,
+        clock: WallClock | None = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: SandboxServer[AnySandbox],
+        settings: AnySettings,
+        *,
+        host: str = ...,
+        port: int = ...,
+        clock: WallClock | None = ...,
+    ) -> None: ...
+
     def __init__(
         self,
-        settings: SandboxSettings | None = None,
+        settings: AnySettings | None = None,
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -63,10 +115,11 @@ class SandboxServer:
         self._socket = _listen(host, port)
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-        self.sandbox = Sandbox(settings or SandboxSettings(), clock=clock or _RealTime())
+        sandbox, app, self._workers = play(settings or SandboxSettings(), clock=clock or _RealTime())
+        self.sandbox = cast("Played_co", sandbox)
         self._server = _Server(
             uvicorn.Config(
-                make_app(self.sandbox),
+                app,
                 loop="asyncio",
                 http=WireProtocol,
                 ws="none",
@@ -81,12 +134,12 @@ class SandboxServer:
                 h11_max_incomplete_event_size=_HEADERS_BUFFER,
             )
         )
-        self._reader = DocumentReader(self.sandbox)
         self._thread = threading.Thread(target=self._run, name="sandbox-server", daemon=True)
 
     def start(self) -> None:
         """Serve; return once requests are answered."""
-        self._reader.start()
+        for worker in self._workers:
+            worker.start()
         self._thread.start()
         if not (self._server.ready.wait(_START_LIMIT) and self._server.started):
             raise RuntimeError("the sandbox did not start")
@@ -95,7 +148,7 @@ class SandboxServer:
         """End requests, threads and data; safe to call twice and without `start`."""
         self._server.should_exit = True
         self.sandbox.release()
-        for thread in (self._thread, self._reader.thread):
+        for thread in (self._thread, *(worker.thread for worker in self._workers)):
             if thread.is_alive():
                 thread.join()
         self._socket.close()
@@ -131,7 +184,7 @@ class _Server(uvicorn.Server):
         self.ready.set()
 
 
-def serve_forever(settings: SandboxSettings, *, host: str, port: int, ready: Callable[[SandboxServer], None]) -> None:
+def serve_forever(settings: AnySettings, *, host: str, port: int, ready: Callable[[SandboxServer[Any]], None]) -> None:
     """Serve until SIGINT or SIGTERM (Ctrl-Break on Windows); `ready` is called once requests are answered.
 
     Only from the main thread. Raises UserError where the address cannot be used.

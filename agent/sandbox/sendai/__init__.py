@@ -1,0 +1,1 @@
+"""The embedded service that plays Send AI (apis.md section 2)."""

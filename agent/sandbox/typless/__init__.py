@@ -1,0 +1,1 @@
+"""The embedded service that plays Typless (apis.md section 3)."""

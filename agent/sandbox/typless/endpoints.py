@@ -1,0 +1,121 @@
+"""The end points of Typless (apis.md 3.2): what a request must look like, and what it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+
+from agent.sandbox.problems import bad_request
+from agent.sandbox.routing import resource
+from agent.sandbox.typless.assumptions import BODY_SLACK, PREFIXES, STATUS_VALIDATION
+from agent.sandbox.typless.bodies import Invalid, decode_file, read_request
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.routing import Route
+
+    from agent.sandbox.problems import Refusal
+    from agent.sandbox.records import StoredDocument
+    from agent.sandbox.routing import Answer
+    from agent.sandbox.typless.bodies import ExtractionRequest
+    from agent.sandbox.typless.core import TyplessSandbox
+
+
+def say_no(refusal: Refusal) -> Response:
+    """Return a refusal as this service writes it."""
+    document = {"code": refusal.kind, "message": refusal.title, "details": ""}
+    return _json(document, status=refusal.status, headers=refusal.headers)
+
+
+class TyplessApi:
+    """Every end point of one sandbox."""
+
+    def __init__(self, sandbox: TyplessSandbox) -> None:
+        self._sandbox = sandbox
+
+    def routes(self) -> list[Route]:
+        """Return the routes under every prefix; each asks for the key first."""
+        return [route for prefix in PREFIXES for route in self._below(prefix, is_v1=prefix != PREFIXES[0])]
+
+    def _below(self, prefix: str, *, is_v1: bool) -> list[Route]:
+        async def poll(request: Request) -> Response:
+            return await self._poll(request, is_v1=is_v1)
+
+        return [
+            resource(f"{prefix}/extract-data-async", {"POST": self._guarded(self._extract)}),
+            resource(f"{prefix}/get-extraction-data", {"GET": self._guarded(poll)}),
+            resource(f"{prefix}/awaiting-poll", {"GET": self._guarded(self._waiting)}),
+        ]
+
+    def _guarded(self, answer: Answer) -> Answer:
+        async def checked(request: Request) -> Response:
+            self._sandbox.check_key(request.headers.get("authorization"))
+            try:
+                return await answer(request)
+            except Invalid as error:
+                return _validation_answer(error)
+
+        return checked
+
+    async def _extract(self, request: Request) -> Response:
+        body = await self._body(request)
+        asked = await asyncio.to_thread(read_request, body)
+        del body  # beside the text in it, it would stay in memory while the file is decoded
+        self._sandbox.check_document_type(asked.document_type_name)
+        document = await asyncio.to_thread(self._store, asked)
+        extraction_id = self._sandbox.extract(
+            document,
+            file_name=asked.file_name,
+            document_type_name=asked.document_type_name,
+            customer=asked.customer,
+        )
+        return _json({"extraction_id": extraction_id}, status=202)
+
+    def _store(self, asked: ExtractionRequest) -> StoredDocument:
+        data = decode_file(asked.file, limit=self._sandbox.settings.size_limit)
+        with self._sandbox.receive() as incoming:
+            incoming.write(data)
+            return incoming.finish()
+
+    async def _body(self, request: Request) -> bytearray:
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise bad_request("invalid_content_type", "The Content-Type is not application/json.")
+        limit = self._sandbox.settings.size_limit * 4 // 3 + BODY_SLACK
+        body = bytearray()
+        async for block in request.stream():
+            body += block
+            if len(body) > limit:
+                raise bad_request("file_too_large", f"The body is larger than {limit} bytes.")
+        return body
+
+    async def _poll(self, request: Request, *, is_v1: bool) -> Response:
+        if self._sandbox.is_reading_overdue():
+            await asyncio.to_thread(self._sandbox.wait_until_read, self._sandbox.settings.read_patience)
+        extraction_id = _query(request, "extraction_id")
+        if not extraction_id:
+            raise Invalid([("extraction_id", "field required", "value_error.missing")])
+        if (_query(request, "text_blocks") or "false").lower() not in ("true", "false"):
+            raise Invalid([("text_blocks", "value could not be parsed to a boolean", "type_error.bool")])
+        return _json(self._sandbox.poll(extraction_id, is_v1=is_v1))
+
+    async def _waiting(self, request: Request) -> Response:
+        return _json({"extraction_ids": self._sandbox.waiting(customer=_query(request, "customer"))})
+
+
+def _query(request: Request, name: str) -> str | None:
+    values = request.query_params.getlist(name)
+    if len(values) > 1:
+        raise Invalid([(name, "given more than once", "value_error")])
+    return values[0] if values else None
+
+
+def _validation_answer(error: Invalid) -> Response:
+    problems = [{"loc": ["body", place], "msg": text, "type": kind} for place, text, kind in error.problems]
+    return _json({"detail": problems}, status=STATUS_VALIDATION)
+
+
+def _json(document: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(json.dumps(document), status_code=status, headers=headers, media_type="application/json")
