@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.errors import FileBusy, StaleRecord
 from agent.folders import system
@@ -263,7 +263,7 @@ class Detect:
         state = self._state(row, verdict, is_same=row.signature == sighting.signature)
         now = self._clock.now()
         changed = row.change(
-            signature=sighting.signature,
+            **_identified(row, sighting),
             state=state,
             state_at=row.state_at if state is row.state else now,
             unchanged_since=seen.since,
@@ -326,7 +326,7 @@ class Detect:
     def _ignore(self, row: FileRecord, sighting: Sighting, detail: str, *, version: int) -> list[FileRecord | Event]:
         now = self._clock.now()
         changed = row.change(
-            signature=sighting.signature,
+            **_identified(row, sighting),
             state=FileState.IGNORED,
             state_at=now,
             unchanged_since=None,
@@ -366,6 +366,12 @@ class Detect:
 HARD_LINK_SENTENCE = (
     "the file has other names (hard links) and belongs to somebody else: perhaps one its dropper may not read"
 )
+
+
+def _identified(row: FileRecord, sighting: Sighting) -> dict[str, Any]:
+    """Return which bytes a row is about: the digest of others would vouch for what never was sent."""
+    is_same = row.signature == sighting.signature
+    return {"signature": sighting.signature, "sha256": row.sha256 if is_same else ""}
 
 
 def _is_known_by_another(record: FileRecord, sighting: Sighting, rows: Sequence[FileRecord]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -121,3 +122,26 @@ def test_a_wait_of_days_for_a_lost_answer_ends_no_look(tmp_path: Path) -> None:
     next(iter(unknown._searches["invoices"].values())).looks = 4000
     bench.clock.advance(2.0)
     assert [record.key for record in unknown.work("invoices")] == [key]
+
+
+def configured(bench: Workbench, on_duplicate: str) -> None:
+    """Restart with another `on_duplicate`."""
+    bench.settings = replace(bench.settings, watch_folders=(replace(bench.folder, on_duplicate=on_duplicate),))
+    bench.start()
+    bench.recover()
+    bench.scan()
+
+
+def test_bytes_that_were_written_over_before_they_were_sent_never_count_as_accepted(bench: Workbench) -> None:
+    configured(bench, "skip")
+    bench.drop("a.pdf", pdf("first"))
+    bench.service.script("submit", DOWN)
+    bench.submit()
+    configured(bench, "submit")
+    bench.drop("a.pdf", pdf("second"))
+    bench.service.script("submit", AfterActing(OutcomeUnknown("504")))
+    bench.run()
+    configured(bench, "skip")
+    bench.drop("b.pdf", pdf("first"))
+    bench.run()
+    assert [submission.content for submission in bench.service.submissions] == [pdf("second"), pdf("first")]
