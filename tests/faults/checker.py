@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from system.sites import MARKER, sha256, tree
 
 from agent.model import FileState
+from agent.rules.naming import error_note_name
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from agent.model import FileRecord
 
 NOTE = ".error.txt"
-_CLASH = re.compile(r"-\d{8}T\d{6}Z-[0-9a-f]{4}(?=(\.[^.]*)?$)")
+_CLASH = re.compile(r"(-\d{8}T\d{6}Z-[0-9a-f]{4})+(?=(\.[^.]*)?$)")
 _STATE_FILES = re.compile(r"ledger\.sqlite3(-wal|-shm)?|agent\.(lock|holder\.json)")
 
 
@@ -110,7 +111,7 @@ def _bytes_are_kept(site: Judged, wanted: Counter[str]) -> list[str]:
 
 
 def _plain(path: str) -> str:
-    """Return a path without the suffix a taken name gives."""
+    """Return a path without the suffixes that taken names give: one here, one more where it is exported."""
     return _CLASH.sub("", path)
 
 
@@ -142,6 +143,7 @@ def _ledger_agrees(site: Judged, tasks: list[dict[str, Any]]) -> list[str]:
         complaints.append("the ledger says that something is still under way")
     records = site.records()
     complaints += [complaint for record in records for complaint in _record_agrees(site, record)]
+    complaints += _what_was_filed_is_known(site, records)
     known = {record.task_id: record for record in records if record.task_id}
     for task in tasks:
         record = known.get(task["id"])
@@ -164,4 +166,21 @@ def _record_agrees(site: Judged, record: FileRecord) -> list[str]:
         return [f"{says}; it is not there"]
     if record.sha256 and sha256(path.read_bytes()) != record.sha256:
         return [f"{says}; other bytes are there"]
+    if record.filed_in == "error" and not path.with_name(error_note_name(path.name)).exists():
+        return [f"{says}; no note is beside it"]
     return []
+
+
+def _what_was_filed_is_known(site: Judged, records: Sequence[FileRecord]) -> list[str]:
+    """Name what lies in archive or error and no row has filed there: the ledger lost sight of it."""
+    roots = {"archive": site.archive, "error": site.error}
+    known = {
+        roots[record.filed_in].joinpath(*record.lies_at.split("/")).as_posix()
+        for record in records
+        if record.filed_in in roots
+    }
+    return [
+        f"the ledger does not know that it filed {path}"
+        for path in sorted(lying(site))
+        if path not in known and any(Path(path).is_relative_to(root) for root in roots.values())
+    ]

@@ -43,8 +43,10 @@ def test_a_kept_promise_brings_no_complaint(site: Site, done: list[bytes]) -> No
         (lambda site: (site.output / "one.csv").write_bytes(b"half"), "in the output, but no export"),
         (lambda site: (site.output / ".fsagent-0123456789abcdef.part").write_bytes(b""), "left behind"),
         (lambda site: (site.archive / "one.pdf").rename(site.archive / "two.pdf"), "it is not there"),
+        (lambda site: (site.archive / "one.pdf").rename(site.archive / "two.pdf"), "does not know that it filed"),
+        (lambda site: (site.error / "empty.pdf.error.txt").unlink(), "no note is beside it"),
     ],
-    ids=["lost", "twice", "changed", "export lost", "export half", "staged", "moved"],
+    ids=["lost", "twice", "changed", "export lost", "export half", "staged", "moved", "lost sight of", "no reason"],
 )
 def test_each_broken_promise_is_named(
     site: Site, done: list[bytes], damage: Callable[[Site], object], complaint: str
