@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.config.belonging import EXPORT_KEYS, FOLDER_KEYS, SERVICE_KEYS, services_of
 from agent.config.document import dotted
 from agent.config.fields import is_loopback
 from agent.config.overlaps import Folder, Lineages, find_overlaps, spelled_lineage
@@ -16,7 +17,7 @@ from agent.config.resolving import absolute, is_foreign
 from agent.model import ExportScope, ServiceType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from agent.config import document
     from agent.config.reading import Reading
@@ -53,7 +54,7 @@ class Findings:
 def check(checked: Configuration, settings: Settings, findings: Findings, *, schema_only: bool) -> None:
     """Note every rule that keys break together; `schema_only` leaves this machine's files out."""
     _check_service(checked, findings)
-    _check_support(checked, settings, findings)
+    _check_support(checked, findings)
     _check_watch_folders(checked, settings, findings)
     _check_names(settings, findings)
     _check_project_scopes(settings, findings)
@@ -64,26 +65,63 @@ def check(checked: Configuration, settings: Settings, findings: Findings, *, sch
 
 def _check_service(checked: Configuration, findings: Findings) -> None:
     service = checked.service
-    if service.url.startswith("http://") and not service.insecure_http and not is_loopback(service.url):
+    url = service.url or ""
+    if url.startswith("http://") and not service.insecure_http and not is_loopback(url):
         findings.problem(
             ("service", "url"),
             "http:// shows the secret to the network: use https://, or allow it with insecure_http: true",
             ("service", "insecure_http"),
         )
-    secret, file = ("service", "client_secret"), ("service", "client_secret_file")
-    if service.client_secret is not None and service.client_secret_file is not None:
-        findings.problem(file, "give client_secret or client_secret_file, not both", secret)
-    if service.client_secret is None and service.client_secret_file is None:
-        findings.problem(secret, "is missing; it is required, here or by client_secret_file", file)
+    kind = ServiceType(service.type)
+    required = {
+        ServiceType.ALUMA: ("client_id",),
+        ServiceType.SENDAI: ("team_id",) if "{team_id}" in service.path_prefix else (),
+        ServiceType.TYPLESS: (),
+    }
+    for name in required[kind]:
+        if getattr(service, name) is None:
+            findings.problem(("service", name), "is missing; it is required")
+    name = secret_key(checked)
+    secret, file = ("service", name), ("service", f"{name}_file")
+    given = [getattr(service, key) is not None for key in (name, f"{name}_file")]
+    if all(given):
+        findings.problem(file, f"give {name} or {name}_file, not both", secret)
+    if not any(given):
+        findings.problem(secret, f"is missing; it is required, here or by {name}_file", file)
+    _check_belonging(("service",), SERVICE_KEYS, kind, findings)
 
 
-def _check_support(checked: Configuration, settings: Settings, findings: Findings) -> None:
-    if settings.service.type is not ServiceType.ALUMA:
-        findings.problem(("service", "type"), f"{settings.service.type} is not yet supported; use aluma")
+def secret_key(checked: Configuration) -> str:
+    """Return the key of `service:` that holds the secret of its type."""
+    return "client_secret" if ServiceType(checked.service.type) is ServiceType.ALUMA else "api_key"
+
+
+def _check_belonging(
+    here: document.Path, table: Mapping[str, frozenset[ServiceType]], service: ServiceType, findings: Findings
+) -> None:
+    """Note every key the file has that means nothing to its service: it would be ignored."""
+    for name, types in table.items():
+        path = (*here, name)
+        if service not in types and path in findings.reading.places:
+            findings.problem(
+                path, f"belongs to {services_of(types)}; this service is {service.value}", ("service", "type")
+            )
+
+
+def _check_support(checked: Configuration, findings: Findings) -> None:
     if checked.ledger != "sqlite":
         findings.problem(("ledger",), "a PostgreSQL ledger is not yet supported; use sqlite")
-    if checked.web.listen is not None:
-        findings.problem(("web", "listen"), "the status page is not yet supported; write null or leave web out")
+    listen, secret = ("web", "listen"), ("service", "webhook_secret")
+    if checked.web.listen is not None and checked.service.webhook_secret is None:
+        findings.problem(
+            listen,
+            "only webhooks are served there (service.webhook_secret); a status page is not yet supported: write null",
+            secret,
+        )
+    if checked.service.webhook_secret is not None and checked.web.listen is None:
+        findings.problem(
+            secret, "webhooks need an address to arrive at: give web.listen, such as 127.0.0.1:8765", listen
+        )
 
 
 def _check_watch_folders(checked: Configuration, settings: Settings, findings: Findings) -> None:
@@ -92,6 +130,15 @@ def _check_watch_folders(checked: Configuration, settings: Settings, findings: F
     for index, (section, folder) in enumerate(zip(checked.watch_folders, settings.watch_folders, strict=True)):
         here = ("watch_folders", index)
         inbox, output = (*here, "inbox"), (*here, "output")
+        service = settings.service.type
+        for where, table in ((here, FOLDER_KEYS), ((*here, "export"), EXPORT_KEYS)):
+            _check_belonging(where, table, service, findings)
+        required = "document_type_name" if service is ServiceType.TYPLESS else "project_id"
+        if getattr(section, required) is None:
+            findings.problem((*here, required), "is missing; it is required", ("service", "type"))
+        if folder.inbox is None and service is not ServiceType.ALUMA and folder.output is not None:
+            message = f"is missing; with `type: {service.value}` only what was sent from here can be exported"
+            findings.problem(inbox, message, ("service", "type"))
         if folder.inbox is None and folder.output is None:
             findings.problem(here, "needs an inbox, an output, or both", inbox, output)
         export = section.export
@@ -156,6 +203,7 @@ def _paths(checked: Configuration) -> Iterator[tuple[document.Path, str | None]]
     yield ("logging", "file"), checked.logging.file
     yield ("service", "ca_file"), checked.service.ca_file
     yield ("service", "client_secret_file"), checked.service.client_secret_file
+    yield ("service", "api_key_file"), checked.service.api_key_file
     for index, section in enumerate(checked.watch_folders):
         for name in ("inbox", "output", "archive", "error"):
             yield ("watch_folders", index, name), getattr(section, name)

@@ -152,6 +152,24 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _path_prefix(value: str) -> str:
+    try:
+        filled = value.format(team_id="x", project_id="x")
+    except (KeyError, IndexError, ValueError):
+        raise ValueError(
+            "expected a path; {team_id} and {project_id} are filled in, other braces are not known"
+        ) from None
+    if not value.startswith("/") or not re.fullmatch(r"[A-Za-z0-9._~/-]*", filled) or ".." in filled:
+        raise ValueError("expected a path such as /v2/{team_id}/project/{project_id}")
+    return value.rstrip("/")
+
+
+def _webhook_secret(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._~-]{16,}", value):
+        raise ValueError("expected 16 or more of the characters A-Z a-z 0-9 . _ ~ -")
+    return value
+
+
 def _proxy(value: str) -> str:
     _text(value)
     try:
@@ -230,6 +248,8 @@ Pattern: TypeAlias = Annotated[str, AfterValidator(_pattern)]
 TagName: TypeAlias = Annotated[str, AfterValidator(_tag_name)]
 Encoding: TypeAlias = Annotated[str, AfterValidator(_encoding)]
 Url: TypeAlias = Annotated[str, AfterValidator(_url)]
+PathPrefix: TypeAlias = Annotated[str, AfterValidator(_path_prefix)]
+WebhookSecret: TypeAlias = Annotated[str, AfterValidator(_webhook_secret)]
 Proxy: TypeAlias = Annotated[str, AfterValidator(_proxy)]
 LedgerText: TypeAlias = Annotated[str, AfterValidator(_ledger)]
 Listen: TypeAlias = Annotated[str, AfterValidator(_listen)]

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from agent.config.checking import Findings, check, check_certificates, read_secret, warn_if_others_read
+from agent.config.checking import (
+    Findings,
+    check,
+    check_certificates,
+    read_secret,
+    secret_key,
+    warn_if_others_read,
+)
 from agent.config.document import LARGEST_FILE, DocumentError, compose
 from agent.config.locations import default_path, find_path
 from agent.config.problems import explain, problem_at
@@ -30,8 +37,6 @@ __all__ = ["Loaded", "default_path", "find_path", "load"]
 
 _PLACEHOLDER = "?"
 _MOST_REPAIRS = 8
-_SECRET = ("service", "client_secret")
-_SECRET_FILE = ("service", "client_secret_file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ def load(path: Path, *, environment: Mapping[str, str], schema_only: bool = Fals
     _repair(reading.data, document.lost, findings)
     checked = _validate(reading, findings, schema_only=schema_only)
     secret = _secret(checked, source, mode, findings, schema_only=schema_only)
-    settings = resolve(checked, source=source, client_secret=secret, environment=environment)
+    settings = resolve(checked, source=source, secret=secret, environment=environment)
     check(checked, settings, findings, schema_only=schema_only)
     if settings.service.ca_file is not None and not schema_only:
         check_certificates(settings.service.ca_file, findings)
@@ -167,12 +172,16 @@ def _placeholder(path: Keys) -> Any:
 
 
 def _secret(checked: Configuration, source: Path, mode: int, findings: Findings, *, schema_only: bool) -> str:
-    """Return the client secret from wherever the configuration has it; a placeholder where there is none."""
-    service = checked.service
-    if service.client_secret is not None:
-        if _SECRET not in findings.reading.referring:
-            warn_if_others_read(mode, source, findings, _SECRET)
-        return service.client_secret
-    if service.client_secret_file is None or schema_only:
+    """Return the secret of the service from wherever the configuration has it; a placeholder where there is none."""
+    key = secret_key(checked)
+    for name in (key, "webhook_secret"):
+        path = ("service", name)
+        if getattr(checked.service, name) is not None and path not in findings.reading.referring:
+            warn_if_others_read(mode, source, findings, path)
+    secret: str | None = getattr(checked.service, key)
+    file: str | None = getattr(checked.service, f"{key}_file")
+    if secret is not None:
+        return secret
+    if file is None or schema_only:
         return _PLACEHOLDER
-    return read_secret(absolute(source.parent, service.client_secret_file), findings, _SECRET_FILE)
+    return read_secret(absolute(source.parent, file), findings, ("service", f"{key}_file"))

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.config.belonging import URLS
 from agent.config.locations import default_state_dir
 from agent.model import (
     ExportScope,
@@ -15,8 +16,10 @@ from agent.model import (
     LoggingSettings,
     RetrySettings,
     ServiceSettings,
+    ServiceType,
     Settings,
     WatchFolder,
+    WebSettings,
 )
 
 if TYPE_CHECKING:
@@ -38,16 +41,24 @@ def is_foreign(text: str) -> bool:
     return os.name != "nt" and _WINDOWS_PATH.match(text) is not None
 
 
-def resolve(checked: Configuration, *, source: Path, client_secret: str, environment: Mapping[str, str]) -> Settings:
-    """Return the settings; `source` is the absolute path of the file, `client_secret` what the service knows."""
+def resolve(checked: Configuration, *, source: Path, secret: str, environment: Mapping[str, str]) -> Settings:
+    """Return the settings; `source` is the absolute path of the file, `secret` what the service knows."""
     base = source.parent
+    service = checked.service
+    kind = ServiceType(service.type)
+    is_aluma = kind is ServiceType.ALUMA
     return Settings(
         service=ServiceSettings(
             **_same(
-                checked.service,
+                service,
                 ServiceSettings,
-                client_secret=client_secret,
-                ca_file=_optional(base, checked.service.ca_file),
+                url=service.url or URLS[kind],
+                client_id=service.client_id or "",
+                client_secret=secret if is_aluma else "",
+                api_key="" if is_aluma else secret,
+                team_id=service.team_id or "",
+                webhook_secret=service.webhook_secret or "",
+                ca_file=_optional(base, service.ca_file),
             )
         ),
         state_dir=_optional(base, checked.state_dir) or absolute(base, str(default_state_dir(environment))),
@@ -57,8 +68,16 @@ def resolve(checked: Configuration, *, source: Path, client_secret: str, environ
         min_free=checked.min_free,
         logging=LoggingSettings(**_same(checked.logging, LoggingSettings, file=_optional(base, checked.logging.file))),
         history_keep=checked.history_keep,
+        web=_web(checked.web.listen),
         source=source,
     )
+
+
+def _web(listen: str | None) -> WebSettings:
+    if listen is None:
+        return WebSettings()
+    host, _, port = listen.rpartition(":")
+    return WebSettings(host.strip("[]"), int(port))
 
 
 def _watch_folder(base: Path, section: WatchFolderSection) -> WatchFolder:
@@ -69,6 +88,8 @@ def _watch_folder(base: Path, section: WatchFolderSection) -> WatchFolder:
             section,
             WatchFolder,
             name=section.name or home.name,
+            project_id=section.project_id or section.document_type_name or "",
+            customer=section.customer or "",
             inbox=inbox,
             output=output,
             archive=absolute(inbox, section.archive) if inbox else None,
@@ -95,6 +116,5 @@ def _optional(base: Path, text: str | None) -> Path | None:
 
 
 def _same(section: Section, record: type[Any], **resolved: Any) -> dict[str, Any]:
-    """Return a record's values: those given, the rest from the section's key of the same name where there is one."""
-    keys = type(section).model_fields
-    return {each.name: getattr(section, each.name) for each in fields(record) if each.name in keys} | resolved
+    """Return a record's values: those given, the rest from the section's key of the same name."""
+    return {each.name: getattr(section, each.name) for each in fields(record) if each.name not in resolved} | resolved

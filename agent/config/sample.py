@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticUndefined
 
+from agent.config.belonging import URLS, is_of
 from agent.config.schema import (
     Configuration,
     ExportSection,
@@ -18,6 +19,7 @@ from agent.config.schema import (
     WebSection,
 )
 from agent.config.variables import escape
+from agent.model import ServiceType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,6 +44,7 @@ DEMO: Mapping[str, str] = {
 """Waits short enough to look on; too short for scanners and networks."""
 
 _EXAMPLES: Mapping[str, str] = {
+    "service.url": URLS[ServiceType.ALUMA],
     "service.client_id": CLIENT_ID,
     "service.client_secret": CLIENT_SECRET,
     "state_dir": "/var/lib/fsagent",
@@ -138,7 +141,9 @@ class _Renderer:
 
     def _line(self, key: str, name: str, described: FieldInfo, indent: str) -> str:
         value = self._values.get(key)
-        silent = value is None and self._defaults_as_comments and not indent.startswith("#")
+        # The samples are for the Tasks API: keys of other services stand as comments.
+        is_foreign = not is_of(key, ServiceType.ALUMA)
+        silent = value is None and (self._defaults_as_comments or is_foreign) and not indent.startswith("#")
         default = None if described.default is PydanticUndefined else described.default
         text = f"{name}: {_yaml(default) if value is None else _scalar(value)}"
         if key == "watch_folders.name":

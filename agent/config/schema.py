@@ -24,6 +24,7 @@ from agent.config.fields import (
     Number,
     ObserverText,
     OnConflictText,
+    PathPrefix,
     PathText,
     Pattern,
     Proxy,
@@ -36,6 +37,7 @@ from agent.config.fields import (
     Template,
     Text,
     Url,
+    WebhookSecret,
 )
 from agent.config.variables import REFERENCE_PATTERN
 
@@ -62,12 +64,23 @@ _OR_EMPTY = BeforeValidator(lambda value: {} if value is None else value)
 class ServiceSection(Section):
     """The service documents are sent to, and how it is reached."""
 
-    type: ServiceTypeText = _key("aluma", "aluma; sendai and typless are not yet supported")
-    url: Url = _key("https://api.aluma.io", "address of the service; http:// only to this machine")
+    type: ServiceTypeText = _key("aluma", "aluma | sendai | typless")
+    url: Url | None = _key(None, "address of the service, null: its usual one; http:// only to this machine")
     insecure_http: bool = _key("false", "true: allow http:// to other machines too, which shows secrets to the network")
-    client_id: Text = _key(_REQUIRED, "id of the API client")
+    client_id: Text | None = _key(None, "id of the API client")
     client_secret: Text | None = _key(None, "secret of the API client, better by a variable than written here")
     client_secret_file: PathText | None = _key(None, "instead of client_secret: a file with nothing but the secret")
+    team_id: Text | None = _key(None, "sendai: the team the projects belong to")
+    path_prefix: PathPrefix = _key("/v2/{team_id}/project/{project_id}", "sendai: what stands before /upload and /task")
+    api_key: Text | None = _key(None, "sendai, typless: the key, better by a variable than written here")
+    api_key_file: PathText | None = _key(None, "instead of api_key: a file with nothing but the key")
+    on_unknown: Literal["hold", "resubmit"] = _key(
+        "hold", "hold | resubmit: sendai, typless: a lost answer that cannot be looked up"
+    )
+    lookup_by_customer: bool = _key("false", "typless: true: find a lost answer by a `customer` of its own")
+    webhook_secret: WebhookSecret | None = _key(
+        None, "typless: 16 URL-safe characters or more: opens /webhooks/typless/… on web.listen"
+    )
     timeout: Duration = _key("60s", "silence on a connection; a whole request has 10m + size / min_speed")
     min_speed: Size = _key("16KiB", "per second; what is slower for long is given up")
     connections: Count = _key("4", "uploads at once")
@@ -94,6 +107,7 @@ class ExportSection(Section):
     archive: PathText | None = _key(None, 'a copy of each export below this folder, e.g. "archive"')
     error: PathText = _key("error", "notes about failed exports; below the output unless absolute")
     workers: Count = _key("4", "exports at once")
+    formats: tuple[Literal["json", "csv"], ...] = _key(("json", "csv"), "sendai, typless: files made of a result")
 
 
 class WatchFolderSection(Section):
@@ -108,7 +122,8 @@ class WatchFolderSection(Section):
 
     name: Name | None = _key(None, "unique, its identity in the ledger; null: the inbox folder's name")
     formerly: tuple[Name, ...] = _key((), "earlier names")
-    project_id: Text = _key(_REQUIRED, "project of the service the documents belong to")
+    project_id: Text | None = _key(None, "project of the service the documents belong to")
+    document_type_name: Text | None = _key(None, "typless, instead of project_id: the kind of documents")
     inbox: PathText | None = _key(None, "folder documents are dropped into; null: export only")
     output: PathText | None = _key(None, "folder exports are written to; null: submit only")
 
@@ -137,6 +152,9 @@ class WatchFolderSection(Section):
     task_name: Template = _key("{file_name}", "also {stem} {relative_path} {watch_folder}")
     tags: Annotated[dict[TagName, Template], _OR_EMPTY] = _key({}, "more tags, same placeholders")
     send_path: bool = _key("true", "the file_path tag")
+    batch: Literal["file", "folder"] = _key("file", "sendai: file | folder: what one upload holds; folder: up to 100")
+    meta: Annotated[dict[Text, Text], _OR_EMPTY] = _key({}, "sendai: pairs sent along with each upload")
+    customer: Text | None = _key(None, "typless: whom the usage is reported for")
     after_submit: Literal["archive", "delete"] = _key(
         "archive", "archive | delete (from archive, once its export is durable)"
     )
@@ -159,9 +177,9 @@ class RetrySection(Section):
 
 
 class WebSection(Section):
-    """The status page; not yet supported."""
+    """What the agent serves by HTTP: webhooks; a status page is not yet supported."""
 
-    listen: Listen | None = _key(None, "address of the status page; not yet supported, null: off")
+    listen: Listen | None = _key(None, "address for webhooks, null: off; a status page is not yet supported")
     token_file: PathText | None = _key(None, "a file with the token of the status page")
 
 
@@ -184,7 +202,7 @@ class Configuration(Section):
     watch_folders: tuple[WatchFolderSection, ...] = _key(_REQUIRED, "inboxes and outputs, each pair with its project")
     retry: Annotated[RetrySection, _OR_EMPTY] = _key({}, "when the service as a whole is in trouble")
     min_free: Size = _key("100MB", "space left on the disks of ledger, exports and archive")
-    web: Annotated[WebSection, _OR_EMPTY] = _key({}, "the status page; not yet supported")
+    web: Annotated[WebSection, _OR_EMPTY] = _key({}, "webhooks; a status page is not yet supported")
     logging: Annotated[LoggingSection, _OR_EMPTY] = _key({}, "what the agent writes about its work")
     history_keep: DurationOrNever = _key("90d", "of what is finished; what is not is never purged")
 

@@ -29,7 +29,7 @@ class ServiceSettings:
     client_secret: str = field(default="", repr=False)
     api_key: str = field(default="", repr=False)
     team_id: str = ""
-    path_prefix: str = ""
+    path_prefix: str = "/v2/{team_id}/project/{project_id}"
     on_unknown: str = "hold"  # hold | resubmit: a lost answer that cannot be looked up
     lookup_by_customer: bool = False
     webhook_secret: str = field(default="", repr=False)

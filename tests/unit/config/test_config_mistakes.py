@@ -231,10 +231,14 @@ ONE_MISTAKE: dict[str, tuple[str, int, int, str, str]] = {
         "lies in watch_folders[0].inbox",
     ),
     # not yet supported
-    "other service": (replaced("me\n", "me\n  type: sendai\n"), 3, 9, "service.type", "sendai is not yet supported"),
-    "typless": (replaced("me\n", "me\n  type: typless\n"), 3, 9, "service.type", "typless is not yet supported"),
     "postgresql": (added("ledger: postgresql://u:hush@h/d\n"), 8, 9, "ledger", "not yet supported"),
-    "status page": (added("web: {listen: '127.0.0.1:8765'}\n"), 8, 15, "web.listen", "not yet supported"),
+    "status page": (
+        added("web: {listen: '127.0.0.1:8765'}\n"),
+        8,
+        15,
+        "web.listen",
+        "a status page is not yet supported",
+    ),
     # YAML
     "tab": (replaced("  client_id", "\tclient_id"), 2, 1, "", "a tab where only spaces may indent"),
     "indentation": (replaced("  client_secret", " client_secret"), 3, 2, "", "not valid YAML"),
@@ -272,7 +276,7 @@ def test_a_mistake_is_named_with_its_place_and_what_is_allowed(mistake: str, tmp
 
 def test_all_mistakes_are_named_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
     text = (
-        replaced("me\n", "[]\n  type: sendai\n  url: http://h.example\n  timeout: long\n")
+        replaced("me\n", "[]\n  type: alumna\n  url: http://h.example\n  timeout: long\n")
         + "    include: [1, null, {}]\n"
         + "    settle: ${NOPE}\n    tags: {fsagent_key: x}\n    settel: 1\n"
         + "  - {project_id: Q, inbox: in/a/x, error_keep: 1, name: ''}\n"
@@ -293,7 +297,6 @@ def test_all_mistakes_are_named_at_once_in_the_order_of_the_file(tmp_path: Path)
         "watch_folders[1].error_keep",
         "watch_folders[1].name",
         "watch_folders[2]",
-        "watch_folders[3].project_id",
         "watch_folders[3]",
         "retry.first",
         "web.listen",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SAMPLE = Path(agent.__file__).parent.parent / "sample_config.yaml"
 EXAMPLES = {
+    "service.url",
     "service.client_id",
     "service.client_secret",
     "state_dir",
@@ -48,7 +49,8 @@ def editor() -> Any:
 
 def uncommented(text: str) -> Any:
     """Return the sample with its commented keys in force."""
-    return yaml.safe_load(re.sub(r"(?m)^# ?( *[a-z_]+:)(?= )(?!.*\$\{NAME)", r"\1", text))
+    top_level = re.sub(r"(?m)^# ?( *[a-z_]+:)(?= )(?!.*\$\{NAME)", r"\1", text)
+    return yaml.safe_load(re.sub(r"(?m)^( +)# ([a-z_]+:)(?= )", r"\1\2", top_level))
 
 
 def keys_of(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
