@@ -15,14 +15,6 @@ from agent.model import FileSource, Reason, ServiceTaskState
 from agent.rules.retrying import Outcome, classify_submission
 from agent.rules.tags import encode_tags
 from agent.services import aluma_assumptions as assumed
-from agent.services.aluma_verdicts import (
-    GONE,
-    after_interruption,
-    no_file,
-    not_accepted,
-    require_done,
-    require_success,
-)
 from agent.services.aluma_wire import (
     matching,
     read_project,
@@ -36,6 +28,14 @@ from agent.services.downloading import fetch
 from agent.services.http import ServiceSession
 from agent.services.trouble import TRANSPORT_ERRORS, is_timeout
 from agent.services.uploading import UploadInterrupted, send_document
+from agent.services.verdicts import (
+    GONE,
+    after_interruption,
+    no_file,
+    not_accepted,
+    require_done,
+    require_success,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

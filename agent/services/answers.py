@@ -75,14 +75,14 @@ class Answer:
         return parse_retry_after(self.headers.get("retry-after"), now=now if date is None else date)
 
 
-def shown(text: str) -> str:
-    """Return untrusted text as one short printable line."""
+def shown(text: str, *, longest: int = _LONGEST_SENTENCE) -> str:
+    """Return untrusted text as one printable line of at most `longest` characters."""
     line = " ".join(_UNSHOWABLE.sub(" ", text).split())
-    return line if len(line) <= _LONGEST_SENTENCE else line[: _LONGEST_SENTENCE - 1] + "…"
+    return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def sentence(answer: Answer) -> str:
-    """Return what the service says about it: RFC 7807, then the legacy body, then its first bytes (apis.md 1.5)."""
+    """Return what the service says about it: RFC 7807, then other known bodies, then its first bytes (apis.md 1.5)."""
     said = _said(answer)
     status = _phrase(answer.status)
     return f"{status}: {said}" if said else status
@@ -100,8 +100,8 @@ def _said(answer: Answer) -> str:
     if isinstance(document, dict):
         parts = [
             text
-            for key in ("title", "detail", "message", "error_description", "error")
-            if (text := _text(document, key))
+            for key in ("title", "detail", "code", "message", "error_description", "error", "details", "errors")
+            if (text := _words(document.get(key)))
         ]
         errors = document.get("requestErrors")
         if isinstance(errors, dict):
@@ -115,8 +115,12 @@ def _said(answer: Answer) -> str:
     return shown(text)
 
 
-def _text(document: Mapping[str, Any], key: str) -> str:
-    value = document.get(key)
+def _words(value: Any) -> str:
+    """Return the words of one member of an error: a text, an object with a message, or a list (apis.md 2.4, 3.4)."""
+    if isinstance(value, list):
+        return "; ".join(words for item in value[:5] if (words := _words(item)))
+    if isinstance(value, dict):
+        return next((words for key in ("message", "msg", "detail", "code") if (words := _words(value.get(key)))), "")
     return value.strip() if isinstance(value, str) else ""
 
 

@@ -17,7 +17,6 @@ from agent.errors import FileBusy
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
-    from typing import BinaryIO
 
     from agent.ports import Clock
 
@@ -37,6 +36,16 @@ class TookTooLong(TimeoutError):
 
 class BodyStopped(Exception):
     """The upload's body cannot be sent to its end; `UploadBody.failure` says why. No OSError, or urllib3 eats it."""
+
+
+class Source(Protocol):
+    """What a body is read from: a file, or what is made of files on the way."""
+
+    def read(self, amount: int = ..., /) -> bytes:
+        """Return the next bytes; empty at the end."""
+
+    def seek(self, position: int, /) -> object:
+        """Go back to the start (0), where a body is sent again."""
 
 
 class Connection(Protocol):
@@ -219,7 +228,7 @@ class InFlight:
 class UploadBody:
     """The body of one upload: exactly `size` bytes, or the request is cut so that no server takes it as whole."""
 
-    def __init__(self, source: BinaryIO, *, size: int, exchange: Exchange) -> None:
+    def __init__(self, source: Source, *, size: int, exchange: Exchange) -> None:
         self._source = source
         self._size = size
         self._exchange = exchange

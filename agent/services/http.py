@@ -1,14 +1,15 @@
-"""The session with one service: token, trust, proxy, limits and time-outs for every request, and one way to ask.
+"""The session with one service: token or key, trust, proxy, limits and time-outs for every request, and one way to ask.
 
 Control calls go through requests; uploads and downloads (`uploading`, `downloading`) through urllib3's pool below it,
-on the same connections. Nothing is retried but once after a 401 with a new token. Knows the token end point
-(apis.md 1.1) and no other.
+on the same connections. Nothing is retried but once after a 401 with a new token; a static key has no second try.
+Knows the token end point (apis.md 1.1) and no other.
 """
 
 from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -38,17 +39,23 @@ if TYPE_CHECKING:
 
     from agent.model import ServiceSettings
     from agent.ports import Clock
+    from agent.services.tokens import Credentials, StaticKey
 
 _BASE_ALLOWANCE = 600.0
 """Seconds a whole request may take beside its size over `min_speed` (design.md §2)."""
 _CONNECT_LIMIT = 30.0
 """Seconds to wait for a connection, where `timeout` is not shorter."""
+_SHORTEST_SECRET = 8
+"""Characters below which a word is no secret, and may be one of a sentence."""
 
 
 class ServiceSession:
     """Every request to one service; safe for any thread."""
 
-    def __init__(self, settings: ServiceSettings, *, clock: Clock, user_agent: str) -> None:
+    def __init__(
+        self, settings: ServiceSettings, *, clock: Clock, user_agent: str, key: StaticKey | None = None
+    ) -> None:
+        """Prepare a session; `key` goes along with each request, else a token fetched for client id and secret."""
         self.addresses = Addresses(settings.url)
         self.origin = self.addresses.origin
         self._settings = settings
@@ -56,6 +63,8 @@ class ServiceSession:
         self._user_agent = user_agent
         self._gate = Gate(clock=clock, max_requests_per_second=settings.max_requests_per_second)
         self._tokens = Tokens(self._fetch_token, clock=clock)
+        self._credentials: Credentials = key or self._tokens
+        self._scheme = key.scheme if key else "Bearer"
         self._in_flight = InFlight()
         self._pools_lock = threading.Lock()
         self._pools: Pools | None = None
@@ -125,9 +134,9 @@ class ServiceSession:
     # --- for uploads and downloads, which read and write the wire themselves ---
 
     @property
-    def tokens(self) -> Tokens:
-        """The token all requests share."""
-        return self._tokens
+    def tokens(self) -> Credentials:
+        """The token or key all requests share."""
+        return self._credentials
 
     def unavailable(self, answer: Answer) -> ServiceUnavailable:
         """Return the trouble of an answer that says: not now."""
@@ -148,11 +157,13 @@ class ServiceSession:
 
     def authorised(self, send: Callable[[str], Answer]) -> Answer:
         """Send with our token; after a 401 once more with a new one. Raises CredentialsRefused after a second 401."""
-        token = self._tokens.current()
+        token = self._credentials.current()
         answer = send(token)
         if answer.status != HTTPStatus.UNAUTHORIZED:
             return answer
-        answer = send(self._tokens.replace(token))
+        if not self._credentials.renewable:
+            raise self.credentials_refused(answer, "the API key")
+        answer = send(self._credentials.replace(token))
         if answer.status == HTTPStatus.UNAUTHORIZED:
             raise self.credentials_refused(answer, "a token fresh from it")
         return answer
@@ -162,19 +173,32 @@ class ServiceSession:
         return CredentialsRefused(
             f"{self.origin} refuses {what}: {sentence(answer)}",
             reason=LaneReason.CREDENTIALS_REFUSED,
-            hint="check service.client_id and service.client_secret",
+            hint="check service.client_id and service.client_secret"
+            if self._credentials.renewable
+            else "check service.api_key: is it whole, still valid, and of this account?",
         )
 
     def headers(self, token: str | None) -> dict[str, str]:
         """Return the headers of every request; the token goes nowhere else."""
         headers = {"User-Agent": self._user_agent, "Accept-Encoding": "identity", "Accept": "*/*"}
-        return headers | {"Authorization": f"Bearer {token}"} if token is not None else headers
+        return headers | {"Authorization": f"{self._scheme} {token}"} if token is not None else headers
 
     def heed(self, answer: Answer) -> Answer:
         """Keep the quiet an answer asks for (design.md §3: Retry-After binds every request to that service)."""
-        if not answer.is_success and answer.status != HTTPStatus.UNAUTHORIZED:
+        if answer.is_success:
+            return answer
+        answer = self._without_secrets(answer)
+        if answer.status != HTTPStatus.UNAUTHORIZED:
             self._gate.keep_quiet(self.unavailable(answer))
         return answer
+
+    def _without_secrets(self, answer: Answer) -> Answer:
+        """Return a refusal without the secrets some services repeat in it: its words go into logs and notes."""
+        body = answer.body
+        for secret in (self._settings.client_secret, *self._settings.api_key.split()):
+            if len(secret) >= _SHORTEST_SECRET:
+                body = body.replace(secret.encode(), b"***")
+        return replace(answer, body=body)
 
     def enter(self) -> None:
         """Wait for this request's turn. Raises ServiceUnavailable while the service asked for quiet, or once closed."""

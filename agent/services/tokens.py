@@ -1,7 +1,7 @@
-"""The access token: fetched once for everybody, renewed before its end and once after a 401.
+"""What authorises a request: an access token, fetched once for everybody and renewed, or a key that stays as it is.
 
-Owns the token's life by the monotonic clock; a wall clock that is a day off changes nothing. Neither secret nor token
-ever reaches a log, a message or another origin.
+Owns the token's life by the monotonic clock; a wall clock that is a day off changes nothing. Neither secret, key nor
+token ever reaches a log, a message or another origin.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from agent.errors import CredentialsRefused, ServiceTrouble, ServiceUnavailable, SetupRefused
 from agent.model import LaneReason
@@ -26,8 +26,51 @@ _ASSUMED_LIFE = 3600.0
 _USABLE = re.compile(r"[\x21-\x7e]{1,16384}")
 
 
+class Credentials(Protocol):
+    """What the session asks for before each request."""
+
+    renewable: bool
+    """A refused token is replaced once; a refused key is refused."""
+
+    def current(self) -> str:
+        """Return the token or key to send. Raises ServiceTrouble."""
+
+    def replace(self, refused: str) -> str:
+        """Return another one than the one the service refused. Raises ServiceTrouble."""
+
+
+class StaticKey:
+    """A key of the configuration, with or without the name of the scheme in front: keys are shown so to be copied."""
+
+    renewable = False
+
+    def __init__(self, key: str, *, scheme: str) -> None:
+        self.scheme = scheme
+        words = key.split()
+        if len(words) > 1 and words[0].lower() == scheme.lower():
+            words = words[1:]
+        self._key = " ".join(words)
+
+    def current(self) -> str:
+        """Return the key. Raises CredentialsRefused where it is none."""
+        if _USABLE.fullmatch(self._key):
+            return self._key
+        raise CredentialsRefused(
+            "service.api_key is empty, or has characters that no key has",
+            reason=LaneReason.CREDENTIALS_REFUSED,
+            hint="copy the key again as the service shows it",
+        )
+
+    def replace(self, refused: str) -> str:
+        """Return the same key: there is no other."""
+        del refused
+        return self.current()
+
+
 class Tokens:
     """One token for all threads; `fetch` asks the service and returns token and life in seconds (None: not said)."""
+
+    renewable = True
 
     def __init__(self, fetch: Callable[[], tuple[str, float | None]], *, clock: Clock) -> None:
         self._fetch = fetch

@@ -13,9 +13,9 @@ from agent.services.trouble import TRANSPORT_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import BinaryIO
 
     from agent.errors import ServiceTrouble
+    from agent.services.exchange import Source
     from agent.services.http import ServiceSession
 
 
@@ -31,7 +31,7 @@ class UploadInterrupted(Exception):
 
 
 def send_document(
-    session: ServiceSession, address: str, *, headers: Mapping[str, str], body: BinaryIO, size: int
+    session: ServiceSession, address: str, *, headers: Mapping[str, str], body: Source, size: int
 ) -> Answer:
     """POST exactly `size` bytes of `body` and return the answer, whatever its status but 401.
 
@@ -52,9 +52,7 @@ def send_document(
     return session.authorised(send)
 
 
-def _send_once(
-    session: ServiceSession, address: str, *, headers: Mapping[str, str], body: BinaryIO, size: int
-) -> Answer:
+def _send_once(session: ServiceSession, address: str, *, headers: Mapping[str, str], body: Source, size: int) -> Answer:
     with session.seam():
         pools = session.open_pools()
     with session.exchange(size=size) as exchange:

@@ -17,7 +17,6 @@ from agent.errors import (
     SetupRefused,
     TaskFatal,
     TaskMoved,
-    UserError,
 )
 from agent.model import Lookup, ServiceSettings, ServiceTaskState, ServiceType, Task
 from agent.runtime.clock import SystemClock
@@ -253,10 +252,12 @@ def test_settings_do_not_show_the_secret() -> None:
     assert "hunter2" not in repr(settings)
 
 
-def test_a_service_of_a_later_version_is_named_as_not_supported() -> None:
-    settings = ServiceSettings(ServiceType.TYPLESS, "https://x.example", "client", "secret")
-    with pytest.raises(UserError, match="not yet supported"):
-        open_by_type(settings, SystemClock())
+@pytest.mark.parametrize("kind", list(ServiceType))
+def test_every_type_of_service_can_be_opened(kind: ServiceType) -> None:
+    settings = ServiceSettings(kind, "https://x.example", "client", "secret", api_key="a-key")
+    service = open_by_type(settings, SystemClock())
+    service.close()
+    assert kind.value in type(service).__name__.lower()
 
 
 def test_the_log_never_holds_secret_or_token(

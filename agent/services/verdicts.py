@@ -1,4 +1,4 @@
-"""What answers of the Tasks API mean for file, task and service, as the errors of the port.
+"""What answers of a service mean for file, task and service, as the errors of the port.
 
 The table itself is `rules.retrying`; here its outcomes get their words.
 """
