@@ -147,6 +147,9 @@ class Submit:
                 self._ledger.commit(record)
         try:
             with self.connections.hold(folder.name):
+                if self._stop.is_set():
+                    # It waited for a place until now: a stopping agent lets uploads end and begins none.
+                    return self.put_back(record, "")
                 return self._send(inbox, record, opened, checked)
         except FileRefused as refused:
             if stays():

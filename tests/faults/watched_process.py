@@ -18,3 +18,8 @@ def bytes_read(pid: int) -> int:
 def _field(pid: int, file: str, name: str) -> int:
     lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def threads(pid: int) -> int:
+    """Return how many threads a process has."""
+    return _field(pid, "status", "Threads:")

@@ -179,6 +179,16 @@ def test_an_answer_the_ledger_cannot_take_waits_until_it_can(bench: Workbench) -
     assert len(bench.service.submissions) == 1
 
 
+def test_a_file_that_waited_for_a_connection_until_the_stop_is_not_begun(bench: Workbench) -> None:
+    bench.drop("a.pdf")
+    bench.parts.stop.set()
+
+    record = bench.submit_one()
+
+    assert bench.service.submissions == []
+    assert (record.state, record.ready, record.intent_at, record.claimed_by) == (FileState.WAITING, True, None, "")
+
+
 def test_a_stop_with_an_answer_the_ledger_cannot_take_is_looked_up_after_the_restart(bench: Workbench) -> None:
     def stop_with_a_full_disk(_upload: Upload) -> None:
         bench.ledger.trouble = LedgerUnavailable("disk full")
