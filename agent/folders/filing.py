@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import FileBusy, LocalTrouble, NotRegular
 from agent.folders import system
-from agent.folders.moving import Move, sha256_of
+from agent.folders.moving import Move, name_of_copy, sha256_of
 from agent.folders.staging import create_staged, discard_staged
 from agent.folders.trouble import any_local_trouble, as_local_trouble, source_trouble
 from agent.model import LaneReason
@@ -168,6 +168,18 @@ def make_durable(root: Path, relative_path: str) -> None:
         return
     except OSError as error:
         raise any_local_trouble(error, "make durable", root / parent) from error
+
+
+def remove_cut_off_copy(destination_root: Path, destination: str, signature: Signature) -> None:
+    """Remove what a crash left of a copy to another device whose source is there no more. Raises LocalTrouble."""
+    parent, name = system.split(destination)
+    try:
+        with system.open_folder(destination_root, parent) as folder:
+            discard_staged(folder, name_of_copy(signature, name))
+    except (FileNotFoundError, NotADirectoryError, NotRegular):
+        return
+    except OSError as error:
+        raise any_local_trouble(error, "look into", destination_root / parent) from error
 
 
 def remove_filed(

@@ -111,9 +111,7 @@ class Move:
                 raise self._gone("was replaced or written to")
             if min_free:
                 require_space(self.target, min_free + before.st_size)
-            # One name for one move: what a crash cut off is found and written anew, not left lying.
-            digest = hashlib.sha256(repr((self.signature, self.new_name)).encode(errors="surrogatepass")).hexdigest()
-            temporary = staged_name(digest[:16])
+            temporary = name_of_copy(self.signature, self.new_name)
             copy = self._stage(temporary, file, before)
             try:
                 self._verify(temporary, copy)
@@ -236,6 +234,12 @@ class Move:
         except FileNotFoundError:
             return False
         return True
+
+
+def name_of_copy(signature: Signature, new_name: str) -> str:
+    """Return the staged name of a move's copy: one for one move, so that what a crash cut off is found again."""
+    digest = hashlib.sha256(repr((signature, new_name)).encode(errors="surrogatepass")).hexdigest()
+    return staged_name(digest[:16])
 
 
 def sha256_of(folder: Folder, name: str) -> str:

@@ -155,11 +155,17 @@ class Operations:
             self._files_in_hand.release(record.key)
 
     def _back_to_inbox(self, folder: WatchFolder, record: FileRecord) -> Answer:
-        lay_at = record.filed_as
-        planned = record.change(
-            state=FileState.REJECTED, filing="inbox", destination=record.relative_path, filed_at=None, detail="retried"
-        )
-        self._ledger.commit(planned)
+        lay_at, planned = record.filed_as, record
+        # One on its way keeps its name: a copy may lie there since before a crash, and a second would be sent too.
+        if record.filing != "inbox" or record.filed_at is not None:
+            planned = record.change(
+                state=FileState.REJECTED,
+                filing="inbox",
+                destination=record.relative_path,
+                filed_at=None,
+                detail="retried",
+            )
+            self._ledger.commit(planned)
         try:
             filed = self._file_away.carry_out(folder, planned)
         except (FileBusy, LaneTrouble) as trouble:

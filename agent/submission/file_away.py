@@ -237,6 +237,7 @@ class FileAway:
         if record.state is FileState.SUBMITTED:
             raise FileBusy("it was moved, deleted or replaced by somebody else before it could be filed")
         self._remove_note_left_alone(folder, record)
+        filing.remove_cut_off_copy(folder_of(folder, record.filing), record.destination, record.lying_signature)
         now = self._clock.now()
         detail = "it was moved, deleted or replaced by somebody else before it could be filed"
         changed = record.change(state=FileState.GONE, state_at=now, in_inbox=False, filed_at=now, detail=detail)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes.memory_service import AfterActing
-from fakes.workbench import Workbench, pdf, watch_folder
+from fakes.workbench import Killed, Workbench, pdf, watch_folder
 
 from agent.errors import FileBusy, FileRefused, OutcomeUnknown, UserError
-from agent.folders import filing
+from agent.folders import filing, system
 from agent.folders.roots import MARKER
 from agent.model import FileState, Reason, ServiceTaskState, TaskState
 from agent.runtime.operations import Operations, paused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 REFUSED = FileRefused("no pages", reason=Reason.REFUSED_BY_SERVICE)
@@ -109,6 +112,40 @@ def test_every_held_export_gets_another_round_with_all(bench: Workbench) -> None
     operations(bench).retry(everything=True)
     task = bench.task()
     assert (task.held, task.attempts, task.retry_at) == (False, 0, None)
+
+
+def test_asked_for_again_after_a_kill_a_retry_goes_where_it_was_going(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its copy may lie in the inbox already: a second one, under another name, would be sent too."""
+    refused(bench)
+    bench.drop("a.pdf", pdf("another one"))
+    rename = system.Folder.rename
+
+    def across_devices(self: system.Folder, name: str, destination: system.Folder, new_name: str) -> None:
+        if self.path != destination.path:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        rename(self, name, destination, new_name)
+
+    monkeypatch.setattr(system.Folder, "rename", across_devices)
+    with monkeypatch.context() as patch:
+        patch.setattr(system.Folder, "unlink", killed_before_the_source_goes(system.Folder.unlink))
+        with pytest.raises(Killed):
+            operations(bench).retry(everything=True)
+    assert len(bench.names("inbox")) == 2
+    bench.start()
+    operations(bench).retry(everything=True)
+    bench.run()
+    assert sorted(submission.content for submission in bench.service.submissions) == [pdf("a.pdf"), pdf("another one")]
+
+
+def killed_before_the_source_goes(unlink: Callable[..., None]) -> Callable[..., None]:
+    def unlinked(self: system.Folder, name: str) -> None:
+        if name == "a.pdf":
+            raise Killed
+        unlink(self, name)
+
+    return unlinked
 
 
 # --- resolve ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from fakes.memory_service import AfterActing
 from fakes.workbench import Workbench, pdf, watch_folder
 
 from agent.errors import FileBusy, FileRefused, LocalTrouble, OutcomeUnknown, StaleRecord
-from agent.folders import filing, system
+from agent.folders import filing, moving, system
 from agent.model import FileRecord, FileState, LaneReason, Reason
 from agent.submission.file_away import folder_of
 from agent.submission.follow import end_failed
@@ -429,6 +429,24 @@ def test_the_note_of_a_file_that_was_taken_from_error_before_the_ledger_knew_goe
     (bench.place("error") / "a.pdf").unlink()
     assert carry_out(bench, bench.file("a.pdf")).state is FileState.GONE
     assert bench.names("error") == []
+
+
+def test_a_copy_that_a_kill_cut_off_goes_though_its_source_was_taken_away(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carry_out(bench, rejected(bench, "a.pdf"))
+    planned = bench.file("a.pdf").change(filing="inbox", destination="a.pdf", filed_at=None)
+    bench.ledger.commit(planned)
+    other_devices(monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(moving, "discard_staged", killed)
+        patch.setattr(system.Folder, "show", killed)
+        with pytest.raises(StaleRecord):
+            carry_out(bench, planned)
+    (bench.place("error") / "a.pdf").unlink()
+    assert len(bench.names("inbox")) == 1
+    assert carry_out(bench, bench.file("a.pdf")).state is FileState.GONE
+    assert bench.names("inbox") == []
 
 
 def test_a_note_stays_beside_the_file_somebody_has_put_in_place_of_the_refused_one(bench: Workbench) -> None:
