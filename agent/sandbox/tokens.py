@@ -12,6 +12,8 @@ from agent.sandbox.problems import TokenRefusal, unauthorized
 if TYPE_CHECKING:
     from agent.sandbox.settings import SandboxSettings
 
+TOKEN_PREFIX = "sandbox-token-"  # noqa: S105 -- no token: what makes one known wherever it does not belong
+
 
 class Tokens:
     """The tokens of one sandbox; its owner serialises the calls and hands in the time."""
@@ -28,7 +30,7 @@ class Tokens:
         if not (known and right):
             raise TokenRefusal(STATUS_WRONG_CREDENTIALS, "Client authentication failed")
         self._expiry = {token: expiry for token, expiry in self._expiry.items() if expiry > now}
-        token = secrets.token_urlsafe(32)
+        token = TOKEN_PREFIX + secrets.token_urlsafe(32)
         self._expiry[token] = now + self._settings.token_lifetime
         self.issued += 1
         return token

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent.sandbox.storage import Incoming
 
 _FIELDS: Final = ("name", "meta", "projectId")
-_SEPARATORS: Final = re.compile(r"[\x00-\x1f/\\]")
+_SEPARATORS: Final = re.compile(r"[\x00/]")
 
 
 class UploadForm:
@@ -73,7 +73,7 @@ class UploadForm:
         """Return where the data of a part goes; None: nowhere."""
         if part.name == "file":
             if not part.file_name or _SEPARATORS.search(part.file_name):
-                raise bad_request("form", "A file has no name, or one with separators or control characters.")
+                raise bad_request("form", "A file has no name, or one of several parts.")
             if len(self.files) == self._sandbox.settings.files_limit:
                 raise bad_request("form", f"There are more than {len(self.files)} files.")
             return self._incoming.enter_context(self._sandbox.receive())

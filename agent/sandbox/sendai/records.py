@@ -185,8 +185,12 @@ def make_pages(found: Found, *, pages: int) -> list[dict[str, Any]]:
 
 
 def task_insight(task: TaskEntry) -> dict[str, Any]:
-    """Return everything a test may ask about a task; `size` and `sha256` are those of the file it came of."""
-    meta = {pair["name"]: pair["value"] for pair in task.upload.meta}
+    """Return everything a test may ask about a task.
+
+    `size` and `sha256` are those of the file it came of; `tags` has what `meta` says once only, for an upload of
+    several files may say a thing of each.
+    """
+    names = Counter(pair["name"] for pair in task.upload.meta)
     return {
         "id": task.id,
         "name": task.name,
@@ -196,8 +200,11 @@ def task_insight(task: TaskEntry) -> dict[str, Any]:
         "upload_name": task.upload.name,
         "project_id": task.upload.project_id,
         "folder_id": task.upload.folder_id,
-        "tags": {"file_name": task.file.name, **meta},
-        "meta": meta,
+        "tags": {
+            "file_name": task.file.name,
+            **{pair["name"]: pair["value"] for pair in task.upload.meta if names[pair["name"]] == 1},
+        },
+        "meta": task.upload.meta,
         "file_name": task.file.name,
         "content_type": task.file.content_type,
         "size": task.file.document.size,
@@ -217,7 +224,7 @@ def upload_insight(upload: UploadEntry) -> dict[str, Any]:
         "state": upload_status(upload),
         "project_id": upload.project_id,
         "folder_id": upload.folder_id,
-        "meta": {pair["name"]: pair["value"] for pair in upload.meta},
+        "meta": upload.meta,
         "files": [
             {
                 "name": file.name,

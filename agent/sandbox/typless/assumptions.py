@@ -25,5 +25,5 @@ STATUS_VALIDATION: Final = 422
 
 BODY_SLACK: Final = 64 * 1024
 """Bytes a body may have beyond the base64 of the largest file; beyond: 400."""
-EXTENSIONS_KINDS: Final = ("pdf", "tiff", "jpeg", "png")
+PROCESSED_KINDS: Final = ("pdf", "tiff", "jpeg", "png")
 """What is processed (T-data-old)."""

@@ -17,11 +17,12 @@ _TEXTS: Final = ("file", "file_name", "document_type_name")
 
 
 class Invalid(Exception):
-    """A body that does not fit the schema; `problems` are (place, message, type)."""
+    """A body or query that does not fit the schema; `problems` are (place, message, type)."""
 
-    def __init__(self, problems: list[tuple[str, str, str]]) -> None:
-        super().__init__("the body does not fit the schema")
+    def __init__(self, problems: list[tuple[str, str, str]], *, part: str = "body") -> None:
+        super().__init__(f"the {part} does not fit the schema")
         self.problems = problems
+        self.part = part
 
 
 @dataclass(frozen=True, slots=True)

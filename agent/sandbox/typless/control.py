@@ -48,6 +48,10 @@ class TyplessControl(CommonControl):
             status = ExtractionStatus(document.pop("status", None))
         except ValueError:
             raise bad_request("control", f"A status is one of {', '.join(ExtractionStatus)}.") from None
+        if not all(isinstance(value, str) for key, value in document.items() if key != "code"):
+            raise bad_request("control", "message and details are texts.")
+        if not isinstance(document.get("code", ""), str | int):
+            raise bad_request("control", "code is a text or a number.")
         self._sandbox.add_fate(Fate(status=status, **document))
         return Response(status_code=201)
 

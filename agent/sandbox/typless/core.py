@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from agent.sandbox.contents import find_values
 from agent.sandbox.driven import DrivenService, Job
 from agent.sandbox.problems import Refusal, bad_request, unauthorized
-from agent.sandbox.typless.assumptions import EXTENSIONS_KINDS
+from agent.sandbox.typless.assumptions import PROCESSED_KINDS
 from agent.sandbox.typless.records import Extraction, insight, poll_document
 from agent.sandbox.typless.settings import ExtractionStatus, Fate, TyplessSettings
 
@@ -96,7 +96,7 @@ class TyplessSandbox(DrivenService):
     def _fate(self, extraction: Extraction, job: Job) -> Fate:
         name = extraction.file_name
         fitting = [fate for fate in self._fates if fnmatchcase(name, fate.file_name)]
-        is_readable = job.contents is not None and job.contents.kind in EXTENSIONS_KINDS
+        is_readable = job.contents is not None and job.contents.kind in PROCESSED_KINDS
         if fitting and (is_readable or fitting[-1].status is not ExtractionStatus.SUCCESS):
             return fitting[-1]
         if is_readable:

@@ -96,9 +96,9 @@ class TyplessApi:
             await asyncio.to_thread(self._sandbox.wait_until_read, self._sandbox.settings.read_patience)
         extraction_id = _query(request, "extraction_id")
         if not extraction_id:
-            raise Invalid([("extraction_id", "field required", "value_error.missing")])
+            raise Invalid([("extraction_id", "field required", "value_error.missing")], part="query")
         if (_query(request, "text_blocks") or "false").lower() not in ("true", "false"):
-            raise Invalid([("text_blocks", "value could not be parsed to a boolean", "type_error.bool")])
+            raise Invalid([("text_blocks", "value could not be parsed to a boolean", "type_error.bool")], part="query")
         return _json(self._sandbox.poll(extraction_id, is_v1=is_v1))
 
     async def _waiting(self, request: Request) -> Response:
@@ -108,12 +108,12 @@ class TyplessApi:
 def _query(request: Request, name: str) -> str | None:
     values = request.query_params.getlist(name)
     if len(values) > 1:
-        raise Invalid([(name, "given more than once", "value_error")])
+        raise Invalid([(name, "given more than once", "value_error")], part="query")
     return values[0] if values else None
 
 
 def _validation_answer(error: Invalid) -> Response:
-    problems = [{"loc": ["body", place], "msg": text, "type": kind} for place, text, kind in error.problems]
+    problems = [{"loc": [error.part, place], "msg": text, "type": kind} for place, text, kind in error.problems]
     return _json({"detail": problems}, status=STATUS_VALIDATION)
 
 
