@@ -24,7 +24,7 @@ from agent.services.aluma_wire import (
     read_tasks,
 )
 from agent.services.answers import garbled, sentence, shown
-from agent.services.downloading import fetch
+from agent.services.downloading import LongerThanAnnounced, fetch
 from agent.services.http import ServiceSession
 from agent.services.trouble import TRANSPORT_ERRORS, is_timeout
 from agent.services.uploading import UploadInterrupted, send_document
@@ -220,6 +220,8 @@ class AlumaService:
         """Yield the blocks: one cut short is the file's trouble, a silent or slow network the service's."""
         try:
             yield from download.blocks()
+        except LongerThanAnnounced as error:
+            raise TaskTransient(f"the download of {name} is longer than announced") from error
         except TRANSPORT_ERRORS as error:
             trouble = self._session.trouble(error)
             if is_timeout(error):

@@ -34,6 +34,7 @@ class _AnswerReader(io.RawIOBase):
         self._raw = raw
         self._sock = sock
         self._exchange = exchange
+        self._is_over = False
 
     def readable(self) -> bool:
         return True
@@ -46,7 +47,7 @@ class _AnswerReader(io.RawIOBase):
             view[:count] = exchange.early[:count]
             exchange.early = exchange.early[count:]
             return count
-        received = self._receive(buffer)
+        received = self._glance(buffer) if self._is_over else self._receive(buffer)
         if exchange.connection is not None:
             exchange.connection.last_used_at = exchange.monotonic()
         return received
@@ -63,6 +64,21 @@ class _AnswerReader(io.RawIOBase):
                 if silence <= 0:
                     raise
 
+    def end(self) -> None:
+        """Wait no more: the answer is read to its end, and what still comes is too much."""
+        self._is_over = True
+
+    def _glance(self, buffer: Any) -> int | None:
+        """Read what is there already; None where nothing is."""
+        before = self._sock.gettimeout()
+        try:
+            self._sock.settimeout(0.0)
+            return self._sock.recv_into(buffer)
+        except OSError:  # nothing there, or a connection that is no longer
+            return None
+        finally:
+            self._sock.settimeout(before)
+
     def close(self) -> None:
         # The socket counts its files: without this it would stay open.
         self._raw.close()
@@ -70,15 +86,26 @@ class _AnswerReader(io.RawIOBase):
 
 
 class _Answer(http.client.HTTPResponse):
-    """http.client's response, reading through the current exchange."""
+    """http.client's response, reading through the current exchange, which learns of bytes behind the answer's end."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         exchange = current_exchange()
+        self._reader: _AnswerReader | None = None
         if exchange is not None:
             exchange.hold(sock)
             raw: Any = self.fp.detach()
-            self.fp = io.BufferedReader(_AnswerReader(raw, sock, exchange), 64 * 1024)
+            self._reader = _AnswerReader(raw, sock, exchange)
+            self.fp = io.BufferedReader(self._reader, 64 * 1024)
+
+    def _close_conn(self) -> None:
+        # Called at the end of the body, and when an answer is closed before that: then its length is not 0.
+        exchange = current_exchange()
+        if self.length == 0 and self._reader is not None and exchange is not None:
+            self._reader.end()
+            if self.fp.peek(1):
+                exchange.found_excess()
+        super()._close_conn()  # type: ignore[misc]  # http.client's own, unknown to its stubs
 
 
 class _Connection(HTTPConnection):

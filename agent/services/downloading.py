@@ -26,6 +26,10 @@ _REDIRECTS = 5
 _LARGEST_BLOCK = 1024 * 1024
 
 
+class LongerThanAnnounced(Exception):
+    """More bytes came than the answer's Content-Length says: where the file ends, nobody knows."""
+
+
 class Download:
     """An answer whose body is still to be read."""
 
@@ -38,7 +42,8 @@ class Download:
     def blocks(self) -> Iterator[bytes]:
         """Yield the body in blocks of at most 1 MiB.
 
-        Raises what the libraries raise where it is cut, silent or too slow: whose fault that is, the caller knows.
+        Raises LongerThanAnnounced, and what the libraries raise where it is cut, silent or too slow: whose fault that
+        is, the caller knows.
         """
         length = self._response.length_remaining
         self._exchange.allow(self._session.allowance(length or 0))
@@ -50,6 +55,8 @@ class Download:
                 self._exchange.allow(self._session.allowance(received))
             for start in range(0, len(block), _LARGEST_BLOCK):
                 yield block[start : start + _LARGEST_BLOCK]
+        if self._exchange.excess:
+            raise LongerThanAnnounced
 
     def answer(self) -> Answer:
         """Read what came in place of a file. Raises ServiceTrouble."""

@@ -85,6 +85,8 @@ class Exchange:
         self.connection: Connection | None = None
         self.body: UploadBody | None = None
         self.early = b""
+        self.excess = False
+        """More bytes came than the answer was announced to have."""
 
     def __enter__(self) -> Self:
         """Register and become this thread's exchange."""
@@ -117,6 +119,12 @@ class Exchange:
         self._socket = sock
         if self._aborted:
             self.abort()
+
+    def found_excess(self) -> None:
+        """Take note of bytes behind the end of the answer; nothing read after them could be believed."""
+        self.excess = True
+        if self.connection is not None:
+            self.connection.spent = True
 
     def patience(self) -> float:
         """Return how long the next wait on the socket may last. Raises TookTooLong."""

@@ -137,6 +137,19 @@ def test_a_file_cut_short_is_a_transient_error_of_its_task(
         fetch(service)
 
 
+def test_a_file_longer_than_announced_is_a_transient_error_of_its_task(
+    server: ScriptedServer, service: AlumaService
+) -> None:
+    def too_long(_: Request, wire: Wire) -> None:
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole and more")
+
+    server.on("GET", PATH, too_long, Reply(200, b"whole"))
+    with pytest.raises(TaskTransient, match=r"scan\.pdf.*longer than announced"):
+        fetch(service)
+    assert fetch(service) == b"whole"
+    assert server.connections == 2, "a connection with garbage on it was used again"
+
+
 def test_a_file_that_stops_coming_is_trouble_of_the_service(
     server: ScriptedServer, open_service: Callable[..., AlumaService]
 ) -> None:
