@@ -242,6 +242,9 @@ class SendaiService:
         """Move an upload to another folder."""
         address = self._address(upload.project_id, assumed.move_path(upload.id, folder_id))
         answer = self._session.call("POST", address, limit=assumed.RESULT_LIMIT)
+        if answer.status in assumed.NO_SUCH_CALL:
+            address = self._address(upload.project_id, assumed.move_path(upload.id))
+            answer = self._session.call("PUT", address, document={"folder_id": folder_id}, limit=assumed.RESULT_LIMIT)
         require_done(self._session, answer, "to move the upload")
         return self._progress(answer, upload)
 

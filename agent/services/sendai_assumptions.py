@@ -14,6 +14,8 @@ The client is tolerant about these, the sandbox strict (`sandbox.sendai.assumpti
 - COMPLETED is final for us, and its values are in Get Task; `exported_at` is of no concern.
 - Complete, discard, report and move answer with what became of it; the state in the answer counts, not the status. An
   answer without one is followed by asking for the task.
+- An upload is moved by `POST …/move/{folder_id}`; where there is no such call, by `PUT …/move` with `folder_id` in
+  JSON.
 - A page is known by its place in `pages`, from 1.
 - 400, 404, 409 and 422 to anything but a new upload: task or upload are elsewhere by now, or unknown (404).
 - The key is judged before team, project and id: asking for an upload nobody has tells whether the key is good, without
@@ -22,6 +24,7 @@ The client is tolerant about these, the sandbox strict (`sandbox.sendai.assumpti
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -38,6 +41,8 @@ SIZE_LIMIT: Final = 40_000_000
 BATCH_LIMIT: Final = 100
 RESULT_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of an answer about one task or upload."""
+NO_SUCH_CALL: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
+"""Statuses of Move Upload that say it goes by another name, or that there is no such upload."""
 TASK_PREFIX: Final = "task_"
 """How a task's id begins, where only that tells it from other texts."""
 
@@ -79,9 +84,10 @@ def upload_path(upload_id: str) -> str:
     return f"/upload/{quote(upload_id, safe='')}"
 
 
-def move_path(upload_id: str, folder_id: str) -> str:
-    """Return the path that moves an upload (POST; the overview's `PUT …/move` names no folder)."""
-    return f"{upload_path(upload_id)}/move/{quote(folder_id, safe='')}"
+def move_path(upload_id: str, folder_id: str = "") -> str:
+    """Return the path that moves an upload: POST with the folder in the path, else PUT with it in the body."""
+    path = f"{upload_path(upload_id)}/move"
+    return f"{path}/{quote(folder_id, safe='')}" if folder_id else path
 
 
 def task_path(task_id: str, operation: str = "") -> str:

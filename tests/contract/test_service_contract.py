@@ -1,25 +1,24 @@
-"""One suite for every `ports.Service`: the in-memory fake, and the client of the Tasks API on a real sandbox."""
+"""One suite for every `ports.Service`: the fakes in memory, and the three clients on real sandboxes.
+
+What holds for all comes first, then what holds where the service lists and leases tasks; what holds where it does
+neither is in `test_service_contract_by_id`.
+"""
 
 from __future__ import annotations
 
 import io
-import threading
-from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes.driven_clock import DrivenClock
-from fakes.memory_service import MemoryService
+from fakes.service_harnesses import DOCUMENT, PROJECT, Harness, open_harness, upload
 
 from agent.errors import (
     CredentialsRefused,
     FileBusy,
     FileRefused,
     ServiceUnavailable,
-    SetupRefused,
     TaskFatal,
     TaskMoved,
     TaskTransient,
@@ -27,180 +26,99 @@ from agent.errors import (
 from agent.model import (
     ExportFile,
     FileSource,
-    LaneReason,
     Lookup,
-    ServiceSettings,
     ServiceTaskState,
-    ServiceType,
-    Task,
-    Upload,
 )
-from agent.runtime.clock import SystemClock
-from agent.sandbox import samples
-from agent.sandbox.faults import Fault
-from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import SandboxProject, SandboxSettings
-from agent.services.opening import open_service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
-    from agent.ports import Clock, Service
-
-PROJECT = "project-of-the-tests-1"
-DOCUMENT = (Path(samples.__file__).parent / "invoice.pdf").read_bytes()
-SETTINGS = SandboxSettings(
-    projects=(SandboxProject(PROJECT, "Tests"),), queue_delay=0, processing_delay=0, finish_delay=0
-)
+EVERY = ["memory", "aluma", "memory by id", "typless", "memory uploads", "sendai"]
 
 
-class Harness(ABC):
-    """A service under test, and what a test can do behind its back."""
-
-    service: Service
-    clock: Clock
-
-    @abstractmethod
-    def pass_lease(self) -> None: ...
-
-    @abstractmethod
-    def refuse_credentials(self) -> None: ...
-
-    @abstractmethod
-    def ask_for_quiet(self, seconds: int) -> None:
-        """Answer the next list with 429 and that Retry-After."""
-
-    @abstractmethod
-    def lists_tags(self) -> None: ...
-
-    def submit(self, name: str = "scan.pdf", key: str = "key-1") -> Task:
-        return self.service.submit(upload(name, key), io.BytesIO(DOCUMENT))
-
-    def eventually(self, condition: Callable[[], Task | None]) -> Task:
-        """Wait for what the service does in its own time."""
-        for _ in range(2000):
-            found = condition()
-            if found is not None:
-                return found
-            threading.Event().wait(0.01)
-        pytest.fail("did not happen")
-
-    def ready(self, task: Task) -> Task:
-        """Wait until the task waits for export."""
-        return self.eventually(lambda: next((t for t in self.service.find_ready([]) if t.id == task.id), None))
-
-    def reaches(self, task: Task, state: ServiceTaskState) -> Task:
-        def reached() -> Task | None:
-            now = self.service.get_task(task.id)
-            return now if now.state is state else None
-
-        return self.eventually(reached)
-
-
-class MemoryHarness(Harness):
-    def __init__(self) -> None:
-        self.driven = DrivenClock()
-        self.clock = self.driven
-        self.memory = MemoryService(self.driven, project_ids=(PROJECT,))
-        self.service = self.memory
-
-    def pass_lease(self) -> None:
-        self.driven.advance(self.memory.lease)
-
-    def refuse_credentials(self) -> None:
-        self.memory.refuses_credentials = True
-
-    def ask_for_quiet(self, seconds: int) -> None:
-        trouble = ServiceUnavailable("429", reason=LaneReason.RATE_LIMITED, retry_after=seconds)
-        self.memory.script("find_ready", trouble)
-
-    def lists_tags(self) -> None:
-        self.memory.lists_tags = True
-
-
-class AlumaHarness(Harness):
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self.clock = SystemClock()
-        self.start(SETTINGS)
-
-    def start(self, settings: SandboxSettings) -> None:
-        self.server = self._stack.enter_context(SandboxServer(settings))
-        self.service = self._open(settings.client_secret)
-        self._stack.callback(self.service.close)
-
-    def _open(self, secret: str) -> Service:
-        settings = ServiceSettings(ServiceType.ALUMA, self.server.url, "sandbox", secret, timeout=10)
-        return open_service(settings, self.clock)
-
-    def pass_lease(self) -> None:
-        self.server.sandbox.advance_clock(1800)
-
-    def refuse_credentials(self) -> None:
-        self.service.close()
-        self.service = self._open("wrong")
-
-    def ask_for_quiet(self, seconds: int) -> None:
-        fault = Fault(429, method="GET", path="/tasks", headers={"Retry-After": str(seconds)})
-        self.server.sandbox.faults.add(fault)
-
-    def lists_tags(self) -> None:
-        self.start(replace(SETTINGS, list_tags=True))
-
-
-def upload(name: str = "scan.pdf", key: str = "key-1", size: int = len(DOCUMENT)) -> Upload:
-    tags = {"file_path": r"C:\inbox & more", "file_created_time": "1711958908", "fsagent_key": key}
-    return Upload(key, PROJECT, name, "application/pdf", size, name, tags)
+@pytest.fixture(params=EVERY)
+def every(request: pytest.FixtureRequest) -> Iterator[Harness]:
+    with ExitStack() as stack:
+        yield open_harness(request.param, stack)
 
 
 @pytest.fixture(params=["memory", "aluma"])
 def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
-    if request.param == "memory":
-        yield MemoryHarness()
-        return
+    """Return a service that lists tasks and has leases."""
     with ExitStack() as stack:
-        yield AlumaHarness(stack)
+        yield open_harness(request.param, stack)
 
 
-def test_good_credentials_pass(harness: Harness) -> None:
-    harness.service.check_credentials()
+# --- every service ---------------------------------------------------------------------------------------------------
 
 
-def test_wrong_credentials_are_refused(harness: Harness) -> None:
-    harness.refuse_credentials()
+def test_good_credentials_pass(every: Harness) -> None:
+    every.service.check_credentials()
+
+
+def test_wrong_credentials_are_refused(every: Harness) -> None:
+    every.refuse_credentials()
     with pytest.raises(CredentialsRefused):
-        harness.service.check_credentials()
+        every.service.check_credentials()
 
 
-def test_a_submitted_file_becomes_a_task_of_its_name_and_project(harness: Harness) -> None:
-    task = harness.submit("Rechnung Köln & Söhne = 50%.pdf")
+def test_a_submitted_file_becomes_a_task_of_its_name_and_project(every: Harness) -> None:
+    task = every.submit("Rechnung Köln & Söhne = 50%.pdf")
     assert (task.name, task.project_id) == ("Rechnung Köln & Söhne = 50%.pdf", PROJECT)
+    assert every.made() == 1
 
 
-def test_a_body_longer_than_announced_makes_no_task(harness: Harness) -> None:
+def test_a_body_longer_than_announced_makes_no_task(every: Harness) -> None:
     with pytest.raises(FileBusy):
-        harness.service.submit(upload(), io.BytesIO(DOCUMENT + b"more"))
-    assert not list(harness.service.find_ready([]))
+        every.service.submit(upload(), io.BytesIO(DOCUMENT + b"more"))
+    assert every.made() == 0
 
 
-def test_a_body_shorter_than_announced_makes_no_task(harness: Harness) -> None:
+def test_a_body_shorter_than_announced_makes_no_task(every: Harness) -> None:
     with pytest.raises(FileBusy):
-        harness.service.submit(upload(), io.BytesIO(DOCUMENT[:-1]))
-    assert not list(harness.service.find_ready([]))
+        every.service.submit(upload(), io.BytesIO(DOCUMENT[:-1]))
+    assert every.made() == 0
 
 
-def test_an_error_of_the_body_is_raised_as_it_is(harness: Harness) -> None:
+def test_an_error_of_the_body_is_raised_as_it_is(every: Harness) -> None:
     class Broken(io.BytesIO):
         def read(self, *_: object) -> bytes:
             raise OSError(5, "Input/output error")
 
     with pytest.raises(OSError, match="Input/output error"):
-        harness.service.submit(upload(), Broken())
+        every.service.submit(upload(), Broken())
 
 
-def test_an_unknown_project_is_a_matter_of_set_up(harness: Harness) -> None:
-    with pytest.raises(SetupRefused):
-        harness.service.submit(replace(upload(), project_id="unknown"), io.BytesIO(DOCUMENT))
+def test_an_unknown_project_is_a_matter_of_set_up(every: Harness) -> None:
+    with pytest.raises(every.unknown_project):
+        every.service.submit(replace(upload(), project_id="unknown"), io.BytesIO(DOCUMENT))
+
+
+def test_an_unknown_task_is_gone(every: Harness) -> None:
+    with pytest.raises(TaskMoved) as raised:
+        every.asks("AAAAAAAAAAAAAAAAAAAAAA")
+    assert raised.value.gone
+
+
+def test_quiet_the_service_asks_for_binds_every_call(every: Harness) -> None:
+    every.service.check_credentials()
+    every.ask_for_quiet(30)
+    with pytest.raises(ServiceUnavailable):
+        every.asks()
+    with pytest.raises(ServiceUnavailable) as raised:
+        every.submit()
+    assert raised.value.retry_after is not None
+    assert 20 < raised.value.retry_after <= 30
+
+
+def test_a_closed_service_takes_no_more_calls(every: Harness) -> None:
+    every.service.close()
+    with pytest.raises(ServiceUnavailable):
+        every.asks()
+
+
+# --- where tasks are listed and leased -----------------------------------------------------------------------------
 
 
 def lookup(harness: Harness, name: str = "scan.pdf", key: str = "key-1") -> Lookup:
@@ -309,7 +227,7 @@ def test_a_failed_export_ends_the_task_as_failed(harness: Harness) -> None:
 def test_a_lost_lease_puts_the_task_back_and_is_not_completed(harness: Harness) -> None:
     task = harness.ready(harness.submit())
     harness.service.start_export(task)
-    harness.pass_lease()
+    harness.pass_time(1800)
     with pytest.raises(TaskMoved):
         harness.service.complete_export(task.id)
     assert [one.id for one in harness.service.find_ready([])] == [task.id]
@@ -340,23 +258,6 @@ def test_a_completed_task_cannot_be_canceled(harness: Harness) -> None:
         harness.service.cancel_task(task.id)
 
 
-def test_an_unknown_task_is_gone(harness: Harness) -> None:
-    with pytest.raises(TaskMoved) as raised:
-        harness.service.get_task("AAAAAAAAAAAAAAAAAAAAAA")
-    assert raised.value.gone
-
-
-def test_quiet_the_service_asks_for_binds_every_call(harness: Harness) -> None:
-    harness.service.check_credentials()
-    harness.ask_for_quiet(30)
-    with pytest.raises(ServiceUnavailable):
-        harness.service.find_ready([])
-    with pytest.raises(ServiceUnavailable) as raised:
-        harness.submit()
-    assert raised.value.retry_after is not None
-    assert 20 < raised.value.retry_after <= 30
-
-
 def test_the_projects_of_the_account_are_listed(harness: Harness) -> None:
     assert [project.id for project in harness.service.projects()] == [PROJECT]
 
@@ -374,12 +275,6 @@ def test_an_empty_project_file_is_refused(harness: Harness, tmp_path: Path) -> N
     path.write_bytes(b"")
     with pytest.raises(FileRefused):
         harness.service.upload_project(path)
-
-
-def test_a_closed_service_takes_no_more_calls(harness: Harness) -> None:
-    harness.service.close()
-    with pytest.raises(ServiceUnavailable):
-        harness.service.find_ready([])
 
 
 def test_this_service_has_a_lease_lists_and_cancels(harness: Harness) -> None:

@@ -162,4 +162,13 @@ class MemoryUploadService(MemoryService):
         if self._clock.now() < upload.shows_tasks_at:
             return UploadProgress(upload.name, (), may_grow=True)
         tasks = tuple(self._entries[task_id].task for task_id in upload.task_ids)
-        return UploadProgress(upload.name, tasks, may_grow=any(t.state is ServiceTaskState.RUNNING for t in tasks))
+        state = _state_of({task.state for task in tasks})
+        return UploadProgress(upload.name, tasks, may_grow=state is ServiceTaskState.RUNNING, state=state)
+
+
+def _state_of(states: set[ServiceTaskState]) -> ServiceTaskState:
+    """Return what an upload as a whole is (apis.md 2.3)."""
+    for state in (ServiceTaskState.RUNNING, ServiceTaskState.REVIEWING):
+        if state in states:
+            return state
+    return ServiceTaskState.FAILED if states <= {ServiceTaskState.FAILED} else ServiceTaskState.COMPLETED
