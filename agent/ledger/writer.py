@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -119,6 +120,8 @@ class Writer:
             outcomes = self._write(items)
         except Exception as error:  # noqa: BLE001 -- whatever it is, each caller must hear of it, and the thread lives
             self._drop_connection()
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                self._make_room()
             for item in items:
                 item.future.set_exception(self._explained(error))
             return
@@ -170,6 +173,12 @@ class Writer:
             return error
         explained.__cause__ = error
         return explained
+
+    def _make_room(self) -> None:
+        """Give a full disk back what the write-ahead log takes: up to 16 MB, perhaps the very ones that are missing."""
+        with suppress(sqlite3.Error):  # whether it can be opened is for the next who writes to say
+            self._connection = self._connect(self._path)
+            self._tidy()
 
     def _tidy(self) -> None:
         """Empty the write-ahead log where no reader needs it; what cannot be done now is done by a later checkpoint."""

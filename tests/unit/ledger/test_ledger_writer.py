@@ -162,6 +162,19 @@ def test_all_that_gathered_is_told_when_the_disk_is_full(ledger: SqliteLedger) -
     ledger.commit(record("a"))
 
 
+def test_a_full_disk_gets_back_what_the_log_takes(ledger: SqliteLedger, tmp_path: Path) -> None:
+    log = tmp_path / "state" / "ledger.sqlite3-wal"
+    ledger.commit(*(record(f"k{number}") for number in range(100)))
+    ledger.find_files()  # a connection that reads keeps the log when the one that writes is closed
+    assert log.stat().st_size > 0
+
+    with pytest.raises(LedgerUnavailable, match="disk is full"):
+        ledger._writer.run(fill_the_disk)
+
+    assert log.stat().st_size == 0
+    assert len(ledger.find_files(limit=1000)) == 100
+
+
 def fill_the_disk(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA max_page_count = 1").fetchall()
     connection.execute("INSERT INTO notes (name, value) VALUES ('big', ?)", ("x" * 1_000_000,))
