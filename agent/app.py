@@ -23,6 +23,7 @@ from agent.runtime.parts import Parts
 from agent.runtime.recovery import refuse_without_ledger
 from agent.services.opening import open_service
 from agent.submission.asking import Asking
+from agent.submission.batches import Batches
 from agent.submission.file_away import FileAway
 from agent.submission.follow import Follow, end_failed
 from agent.submission.purge import Purge
@@ -49,6 +50,8 @@ def build_parts(settings: Settings, *, ledger: Ledger, service: Service, clock: 
         ledger=ledger, service=service, clock=clock, entropy=entropy, min_free=settings.min_free, stop=stop
     )
 
+    submit = Submit(ledger=ledger, service=service, clock=clock, stop=stop, connections=settings.service.connections)
+
     def inbox_of(watch_folder: str) -> Path | None:
         folder = settings.watch_folder(watch_folder)
         return None if folder is None else folder.inbox
@@ -67,7 +70,8 @@ def build_parts(settings: Settings, *, ledger: Ledger, service: Service, clock: 
         clock=clock,
         lanes=Lanes(retry=settings.retry, clock=clock, random=random.random),
         stop=stop,
-        submit=Submit(ledger=ledger, service=service, clock=clock, stop=stop, connections=settings.service.connections),
+        submit=submit,
+        batches=Batches(ledger=ledger, service=service, clock=clock, submit=submit, stop=stop),
         file_away=FileAway(ledger=ledger, clock=clock, entropy=entropy, min_free=settings.min_free),
         unknown=Unknown(
             ledger=ledger,

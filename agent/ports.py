@@ -232,6 +232,7 @@ class Ledger(Protocol):
         watch_folder: str | None = None,
         states: Sequence[FileState] = (),
         relative_path: str | None = None,
+        below: str = "",
         key_prefix: str = "",
         sha256: str = "",
         task_id: str = "",
@@ -245,7 +246,8 @@ class Ledger(Protocol):
     ) -> Sequence[FileRecord]:
         """Return files that meet every condition given; ordered by state_at, then key.
 
-        `to_file`: True for rows with a filing planned and not yet done (`filing` set, `filed_at` None).
+        `below`: of paths in that folder, at any depth. `to_file`: True for rows with a filing planned and not yet done
+        (`filing` set, `filed_at` None).
         """
 
     def find_tasks(

@@ -142,6 +142,7 @@ def select_files(
     watch_folder: str | None,
     states: Sequence[FileState],
     relative_path: str | None,
+    below: str,
     key_prefix: str,
     sha256: str,
     task_id: str,
@@ -158,15 +159,7 @@ def select_files(
     A condition with an index of its own leaves few rows, which are sorted; else each state is read in the order of
     its index, so that the newest twenty of a million cost twenty.
     """
-    narrow: list[tuple[str, Sequence[Any]]] = []
-    if relative_path is not None:
-        narrow.append(("relative_path = ?", (escape(relative_path),)))
-    if key_prefix:
-        narrow.append(("key >= ? AND key < ?", (key_prefix, key_prefix + "\U0010ffff")))
-    if sha256:
-        narrow.append(("sha256 <> '' AND sha256 = ?", (sha256,)))
-    if task_id:
-        narrow.append(("task_id <> '' AND task_id = ?", (escape(task_id),)))
+    narrow = _narrow(relative_path, below=below, key_prefix=key_prefix, sha256=sha256, task_id=task_id)
     if to_file:
         narrow.append(("filing <> '' AND filed_at IS NULL", ()))
     wide: list[tuple[str, Sequence[Any]]] = []
@@ -194,6 +187,25 @@ def select_files(
         limit=limit,
         newest_first=newest_first,
     )
+
+
+def _narrow(
+    relative_path: str | None, *, below: str, key_prefix: str, sha256: str, task_id: str
+) -> list[tuple[str, Sequence[Any]]]:
+    """Return the conditions that each have an index of their own."""
+    narrow: list[tuple[str, Sequence[Any]]] = []
+    if relative_path is not None:
+        narrow.append(("relative_path = ?", (escape(relative_path),)))
+    if below:
+        first, last = f"{escape(below)}/", f"{escape(below)}0"  # `0` follows `/`
+        narrow.append(("relative_path >= ? AND relative_path < ?", (first, last)))
+    if key_prefix:
+        narrow.append(("key >= ? AND key < ?", (key_prefix, key_prefix + "\U0010ffff")))
+    if sha256:
+        narrow.append(("sha256 <> '' AND sha256 = ?", (sha256,)))
+    if task_id:
+        narrow.append(("task_id <> '' AND task_id = ?", (escape(task_id),)))
+    return narrow
 
 
 def select_tasks(

@@ -81,6 +81,7 @@ class Upload:
     task_name: str
     tags: Mapping[str, str]  # further tags in order, fsagent_key among them
     customer: str = ""  # Typless: whom usage is reported for
+    meta: Mapping[str, str] = field(default_factory=dict)  # Send AI: pairs in order, fsagent_key among them
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agent.ports import Clock, Ledger, Service
     from agent.runtime.lanes import Lanes
     from agent.submission.asking import Asking
+    from agent.submission.batches import Batches
     from agent.submission.file_away import FileAway
     from agent.submission.follow import Follow
     from agent.submission.purge import Purge
@@ -35,6 +36,7 @@ class Parts:
     lanes: Lanes
     stop: threading.Event
     submit: Submit
+    batches: Batches
     file_away: FileAway
     unknown: Unknown
     follow: Follow

@@ -80,12 +80,14 @@ class Sending:
         inbox, record = claimed
         with self._lock:
             self._working[inbox.folder.name] += 1
+        in_hand = [record.key]
         try:
-            self._work(inbox, record, service)
+            self._work(inbox, record, service, in_hand)
         finally:
             with self._lock:
                 self._working[inbox.folder.name] -= 1
-            self._parts.files_in_hand.release(record.key)
+            for key in in_hand:
+                self._parts.files_in_hand.release(key)
         return 0.0
 
     def working_in(self, watch_folders: Collection[str]) -> int:
@@ -147,7 +149,7 @@ class Sending:
         with self._lock:
             kept = self._kept.pop(name, [])
         if kept:
-            self._parts.submit.let_go(kept)
+            self._parts.submit.preparing.let_go(kept)
         is_over = lane.state.reason in OVER_WITH_THE_LAST_FILE and self._parts.lanes.service.state.reason is None
         if is_over and not self._is_under_way(name):
             lane.succeeded()
@@ -162,13 +164,24 @@ class Sending:
             or ledger.find_files(watch_folder=name, to_file=True, limit=1)
         )
 
-    def _work(self, inbox: Inbox, record: FileRecord, service: Lane) -> None:
+    def _sent(self, inbox: Inbox, record: FileRecord, further: list[str]) -> Sequence[FileRecord]:
+        """Send one claimed file, or with it the others of its folder, whose keys go into `further`."""
+        if self._parts.batches.wants(inbox, record):
+
+            def hold(key: str) -> None:
+                self._parts.files_in_hand.hold(key)
+                further.append(key)
+
+            return self._parts.batches.work(inbox, record, hold=hold)
+        return [self._parts.submit.work(inbox, record, stays=lambda: self._count_refusal(inbox.folder.name))]
+
+    def _work(self, inbox: Inbox, record: FileRecord, service: Lane, further: list[str]) -> None:
         lane = self._parts.lanes.submission(inbox.folder.name)
         try:
-            record = self._parts.submit.work(inbox, record, stays=lambda: self._count_refusal(inbox.folder.name))
-            self._judge(record, lane, service, inbox.folder.name)
-            if record.filing and record.filed_at is None:
-                self._parts.file_away.carry_out(inbox.folder, record)
+            for each in self._sent(inbox, record, further):
+                self._judge(each, lane, service, inbox.folder.name)
+                if each.filing and each.filed_at is None:
+                    self._parts.file_away.carry_out(inbox.folder, each)
         except FileRefused:  # kept in the inbox: the service refuses everything
             service.succeeded()
             with self._lock:
@@ -205,7 +218,7 @@ class Sending:
             with self._lock:
                 self._streaks[name] = RefusalStreak()
                 kept = self._kept.pop(name, [])
-            self._parts.submit.let_go(kept)
+            self._parts.submit.preparing.let_go(kept)
             service.succeeded()
             lane.succeeded()
             self._nudge(name)

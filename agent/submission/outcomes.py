@@ -53,10 +53,15 @@ def accepted(record: FileRecord, task: Task, *, now: float, sha256: str) -> Rows
 def superseded(record: FileRecord, task: Task, *, now: float, sha256: str, is_canceled: bool) -> Rows:
     """Return the rows of a file whose content is another by now: nothing of its task is ever written."""
     file_record, task_record, event = accepted(record, task, now=now, sha256=sha256)
-    file_record = replace(file_record, state=FileState.GONE, in_inbox=False, filing="", destination="", detail=CHANGED)
+    file_record = changed_while_sent(file_record)
     ended_at = now if is_canceled else None
     task_record = replace(task_record, state=TaskState.SUPERSEDED, detail=CHANGED, ended_at=ended_at)
     return file_record, task_record, event
+
+
+def changed_while_sent(record: FileRecord) -> FileRecord:
+    """Return the row, not yet committed, of a file that was sent while somebody wrote to it."""
+    return replace(record, state=FileState.GONE, in_inbox=False, filing="", destination="", detail=CHANGED)
 
 
 def cancel(service: Service, record: FileRecord, task: Task) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from agent.model import (
     DocumentType,
     Event,
+    FileState,
     Reason,
     ServiceTaskState,
     TaskRecord,
@@ -20,6 +21,7 @@ from agent.model import (
 )
 from agent.rules.naming import base_name, for_display, relative_parent
 from agent.submission.follow import rejected_source
+from agent.submission.outcomes import CHANGED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,18 +86,20 @@ class Uploads:
         now = self._clock.now()
         if source is None:
             logger.warning("%s: task %s is of no file of upload %s", upload.watch_folder, task.id, upload.task_id)
+        has_changed = source is not None and source.state is FileState.GONE and source.detail == CHANGED
+        is_superseded = upload.state is TaskState.SUPERSEDED or has_changed
         return TaskRecord(
             task_id=task.id,
             watch_folder=upload.watch_folder,
             project_id=upload.project_id,
             name=task.name or (source.task_name if source is not None else upload.name),
-            state=TaskState.SUPERSEDED if upload.state is TaskState.SUPERSEDED else TaskState.PROCESSING,
+            state=TaskState.SUPERSEDED if is_superseded else TaskState.PROCESSING,
             state_at=now,
             opened_at=upload.opened_at,
             file_key=source.key if source is not None else "",
             source_folder=relative_parent(source.relative_path) if source is not None else upload.source_folder,
             service_state=ServiceTaskState.QUEUED.value,
-            detail=upload.detail,
+            detail=CHANGED if is_superseded else "",
             seen_at=now,
             asked_at=now,
             upload_id=upload.task_id,

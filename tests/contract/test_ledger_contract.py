@@ -420,6 +420,13 @@ def test_files_are_found_that_meet_every_condition(
     assert keys(ledger.find_files(**conditions)) == expected
 
 
+def test_files_are_found_by_the_folder_they_lie_in_at_any_depth(ledger: Ledger) -> None:
+    paths = ["y/a.pdf", "y/z/b.pdf", "y0/c.pdf", "y.pdf", "y", "x/y/d.pdf"]
+    ledger.commit(*[file(path, relative_path=path) for path in paths])
+    assert sorted(keys(ledger.find_files(below="y"))) == ["y/a.pdf", "y/z/b.pdf"]
+    assert keys(ledger.find_files(below="y/z")) == ["y/z/b.pdf"]
+
+
 @pytest.mark.parametrize(
     ("conditions", "expected"),
     [

@@ -253,6 +253,7 @@ class MemoryLedger:
         watch_folder: str | None = None,
         states: Sequence[FileState] = (),
         relative_path: str | None = None,
+        below: str = "",
         key_prefix: str = "",
         sha256: str = "",
         task_id: str = "",
@@ -269,6 +270,7 @@ class MemoryLedger:
                 watch_folder in (None, file.watch_folder)
                 and (not states or file.state in states)
                 and relative_path in (None, file.relative_path)
+                and (not below or file.relative_path.startswith(f"{below}/"))
                 and file.key.startswith(key_prefix)
                 and sha256 in ("", file.sha256)
                 and task_id in ("", file.task_id)

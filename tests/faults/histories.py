@@ -201,7 +201,7 @@ class Life:
         while record := self._claimed():
             sent = self.bench.parts.submit.work(self.bench.inboxes[0], record, stays=lambda: False)
             if sent.state is FileState.UNKNOWN and not self._policy.asks:
-                self.bench.parts.submit.put_back(sent, "sent again at once")
+                self.bench.parts.submit.preparing.put_back(sent, "sent again at once")
         if self._policy.asks:
             try:
                 self.bench.parts.unknown.work(self.bench.folder.name)
@@ -223,7 +223,7 @@ class Life:
         self.bench.recover()
         if not self._policy.asks:
             for record in self.bench.ledger.find_files(states=[FileState.UNKNOWN]):
-                self.bench.parts.submit.put_back(record, "sent again at once")
+                self.bench.parts.submit.preparing.put_back(record, "sent again at once")
         self.bench.scan()
 
     def _is_over(self) -> bool:

@@ -66,8 +66,8 @@ def indexes_of(connection: sqlite3.Connection, statement: str, parameters: tuple
 
 def files(**conditions: Any) -> tuple[str, tuple[Any, ...]]:
     known: dict[str, Any] = {
-        "watch_folder": None, "states": (), "relative_path": None, "key_prefix": "", "sha256": "", "task_id": "",
-        "in_inbox": None, "to_file": None, "filed_from": None, "filed_before": None, "filing": "",
+        "watch_folder": None, "states": (), "relative_path": None, "below": "", "key_prefix": "", "sha256": "",
+        "task_id": "", "in_inbox": None, "to_file": None, "filed_from": None, "filed_before": None, "filing": "",
         "limit": 20, "newest_first": False,
     }  # fmt: skip
     return statements.select_files(**(known | conditions))[0]
@@ -93,6 +93,7 @@ WIDE_TASK = {"watch_folder": "w", "states": [TaskState.EXPORTED]}
         (files(**WIDE), "files_by_folder"),
         (files(**WIDE, in_inbox=True), "files_counted"),
         (files(**WIDE, relative_path="a"), "files_by_path"),
+        (files(**WIDE, below="a"), "files_by_path"),
         (files(**WIDE, key_prefix="a"), "sqlite_autoindex_files_1"),
         (files(**WIDE, sha256="a"), "files_by_content"),
         (files(**WIDE, task_id="a"), "files_by_task"),

@@ -24,7 +24,7 @@ from agent.errors import (
 from agent.folders import system
 from agent.folders.reading import OpenedSource
 from agent.model import FileState, LaneReason, Reason, ServiceTaskState, TaskState
-from agent.submission.submit import HashingReader
+from agent.submission.hashing import HashingReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -377,7 +377,7 @@ def test_a_locked_file_shows_as_stalled_in_the_end_and_stays(bench: Workbench, m
     def locked(*_arguments: object) -> None:
         raise FileBusy("it belongs to root with mode 0600")
 
-    monkeypatch.setattr("agent.submission.submit.open_source", locked)
+    monkeypatch.setattr("agent.submission.preparing.open_source", locked)
     bench.drop("a.pdf")
     bench.rounds(90)
     record = bench.file("a.pdf")

@@ -1,0 +1,193 @@
+"""Batches: the files of one folder that settled together are one upload, named after the folder (`batch: folder`).
+
+The rule of `submit` holds for all files of an upload at once: their intents are durable in one commit before its first
+byte leaves, and so is what became of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from agent.errors import FileBusy, FileRefused, LaneTrouble, OutcomeUnknown, StaleRecord
+from agent.model import Event, FileState
+from agent.rules.naming import base_name, for_display, relative_parent
+from agent.submission.hashing import HashingReader
+from agent.submission.outcomes import accepted, changed_while_sent
+from agent.submission.preparing import Prepared, is_unchanged
+from agent.submission.uploading import upload_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agent.model import FileRecord, Task, TaskRecord
+    from agent.ports import Clock, Ledger, Service, UploadService
+    from agent.submission.inbox import Inbox
+    from agent.submission.submit import Submit
+
+logger = logging.getLogger(__name__)
+
+FOLDER_LIMIT = 10_000
+"""Files of one folder looked at; what is beyond comes with the next upload."""
+SETTLING_PAUSE = 0.5
+"""Seconds until a file is looked at again whose folder is not complete yet."""
+NOT_COMPLETE = "its folder is not complete yet: the files of a folder are sent together"
+
+
+class Batches:
+    """Sends the files of a folder together; one instance serves every worker."""
+
+    def __init__(
+        self, *, ledger: Ledger, service: Service, clock: Clock, submit: Submit, stop: threading.Event
+    ) -> None:
+        self._ledger = ledger
+        self._service = service
+        self._clock = clock
+        self._submit = submit
+        self._stop = stop
+        self._gathering = threading.Lock()
+        """Held while a folder's files are gathered: two workers never share them out between them."""
+        self._alone: set[str] = set()
+        """Files of an upload that was refused as a whole: each is sent by itself, so that the one to blame is found."""
+
+    def wants(self, inbox: Inbox, record: FileRecord) -> bool:
+        """Return whether a file is sent with the others of its folder."""
+        is_batched = inbox.folder.batch == "folder" and self._service.abilities.batch_limit > 1
+        return is_batched and bool(relative_parent(record.relative_path)) and record.key not in self._alone
+
+    def work(self, inbox: Inbox, record: FileRecord, *, hold: Callable[[str], None]) -> Sequence[FileRecord]:
+        """Send a claimed file with the ready ones of its folder; return the records as the ledger has them.
+
+        `hold` is told the key of each further file. Raises as `Submit.work` does, with all of them put back.
+        """
+        together = self._gather(inbox, record, hold)
+        if not together:
+            return [self._put_off(record)]
+        with ExitStack() as open_files:
+            results = [self._submit.preparing.prepare(inbox, each, open_files) for each in together]
+            prepared = [each for each in results if isinstance(each, Prepared)]
+            turned_back = [each for each in results if not isinstance(each, Prepared)]
+            if not prepared:
+                return turned_back
+            try:
+                with self._submit.connections.hold(inbox.folder.name):
+                    if self._stop.is_set():
+                        return [*turned_back, *self._put_back(prepared, "")]
+                    return [*turned_back, *self._send(inbox, prepared)]
+            except LaneTrouble as trouble:
+                self._put_back(prepared, trouble.message)
+                raise
+            except (FileRefused, FileBusy) as refused:
+                return [*turned_back, *self._one_by_one(inbox, prepared, refused)]
+
+    # --- gathering --------------------------------------------------------------------------------------------------
+
+    def _gather(self, inbox: Inbox, record: FileRecord, hold: Callable[[str], None]) -> list[FileRecord]:
+        """Claim the ready files beside one, by name; none where others of the folder are still settling."""
+        folder = relative_parent(record.relative_path)
+        with self._gathering:
+            beside = [
+                each
+                for each in self._ledger.find_files(
+                    watch_folder=inbox.folder.name,
+                    states=[FileState.WAITING, FileState.SENDING],
+                    below=folder,
+                    in_inbox=True,
+                    limit=FOLDER_LIMIT,
+                )
+                if relative_parent(each.relative_path) == folder and each.key != record.key
+            ]
+            if any(each.state is FileState.SENDING and each.intent_at is None for each in beside):
+                return []  # another worker gathers this folder, or claimed one of it just now
+            waiting = [each for each in beside if each.state is FileState.WAITING and each.key not in self._alone]
+            if not all(each.ready for each in waiting):
+                return []
+            waiting.sort(key=lambda each: each.relative_path)
+            now = self._clock.now()
+            claimed = [
+                each.change(
+                    state=FileState.SENDING, state_at=now, claimed_by=record.claimed_by, ready=False, intent_at=None
+                )
+                for each in waiting[: self._service.abilities.batch_limit - 1]
+            ]
+            if claimed:
+                for each in claimed:
+                    hold(each.key)
+                try:
+                    self._ledger.commit(*claimed)
+                except StaleRecord:
+                    return []  # one of them was seen to change, or claimed, at this moment
+        return sorted([record, *claimed], key=lambda each: each.relative_path)
+
+    def _put_off(self, record: FileRecord) -> FileRecord:
+        changed = record.change(
+            state=FileState.WAITING,
+            claimed_by="",
+            ready=False,
+            look_at=self._clock.monotonic() + SETTLING_PAUSE,
+            detail=NOT_COMPLETE,
+        )
+        self._ledger.commit(changed)
+        return changed
+
+    # --- sending ----------------------------------------------------------------------------------------------------
+
+    def _send(self, inbox: Inbox, prepared: Sequence[Prepared]) -> list[FileRecord]:
+        now = self._clock.now()
+        records = [
+            each.record.change(
+                intent_at=now, attempts=each.record.attempts + 1, document_type=each.checked.kind.value, detail=""
+            )
+            for each in prepared
+        ]
+        name = base_name(relative_parent(records[0].relative_path))
+        events = [Event(now, each.watch_folder, "sending", f"upload {name}", each.key) for each in records]
+        self._ledger.commit(*records, *events)
+        bodies = [HashingReader(each.opened.file) for each in prepared]
+        parts = [(upload_of(inbox, each), cast("BinaryIO", body)) for each, body in zip(prepared, bodies, strict=True)]
+        try:
+            task = cast("UploadService", self._service).submit_together(name, parts)
+        except OutcomeUnknown as unknown:
+            return [self._submit.record_unknown(each, unknown.message) for each in records]
+        digests = [body.sha256 for body in bodies]
+        unchanged = [is_unchanged(each.opened, record) for each, record in zip(prepared, records, strict=True)]
+        return self._accepted(records, task, digests, unchanged)
+
+    def _accepted(
+        self, records: Sequence[FileRecord], task: Task, digests: Sequence[str], unchanged: Sequence[bool]
+    ) -> list[FileRecord]:
+        """Record that all became one upload, the first bringing the upload's row."""
+        logger.info("%s: %d files submitted as upload %s", records[0].watch_folder, len(records), task.id)
+        now = self._clock.now()
+        found: list[FileRecord] = []
+        for record, digest, is_same in zip(records, digests, unchanged, strict=True):
+            rows = partial(_rows, task=task, now=now, digest=digest, is_same=is_same, is_first=not found)
+            found.append(self._submit.record_surely(record, rows))
+        return found
+
+    # --- not accepted -----------------------------------------------------------------------------------------------
+
+    def _put_back(self, prepared: Sequence[Prepared], detail: str) -> list[FileRecord]:
+        return [self._submit.preparing.put_back(each.record, detail) for each in prepared]
+
+    def _one_by_one(
+        self, inbox: Inbox, prepared: Sequence[Prepared], refused: FileRefused | FileBusy
+    ) -> list[FileRecord]:
+        """Give back the files of an upload that was refused as a whole, to be sent one by one."""
+        names = ", ".join(for_display(base_name(each.record.relative_path)) for each in prepared)
+        logger.warning("%s: upload of %s refused: %s", inbox.folder.name, names, refused.message)
+        self._alone |= {each.record.key for each in prepared}
+        return self._put_back(prepared, f"its upload was refused as a whole: {refused.message}")
+
+
+def _rows(
+    record: FileRecord, *, task: Task, now: float, digest: str, is_same: bool, is_first: bool
+) -> tuple[FileRecord, *tuple[TaskRecord | Event, ...]]:
+    """Return the rows of one file of an accepted upload; only the first brings the upload's own."""
+    file, upload, event = accepted(record, task, now=now, sha256=digest)
+    file = file if is_same else changed_while_sent(file)
+    return (file, replace(upload, name=task.name or upload.name), event) if is_first else (file, event)

@@ -1,0 +1,160 @@
+"""Batches: the files of a folder that settled together are one upload; none is lost whatever becomes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from fakes.memory_uploads import MemoryUploadService
+from fakes.workbench import PROJECT, Workbench, pdf, watch_folder
+
+from agent.errors import FileRefused, OutcomeUnknown, ServiceUnavailable
+from agent.model import FileState, LaneReason, Reason, ServiceTaskState, TaskState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMES = tuple(f"case 7/{number:02}.pdf" for number in range(12))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    bench = Workbench(tmp_path, watch_folder(tmp_path, batch="folder", meta={"site": "Bern"}))
+    bench.service = MemoryUploadService(bench.clock, project_ids=(PROJECT,))
+    bench.start()
+    return bench
+
+
+@pytest.fixture
+def service(bench: Workbench) -> MemoryUploadService:
+    assert isinstance(bench.service, MemoryUploadService)
+    return bench.service
+
+
+def dropped(bench: Workbench, *names: str) -> None:
+    for name in names or NAMES:
+        bench.drop(name)
+
+
+def uploaded(service: MemoryUploadService) -> list[tuple[str, list[str]]]:
+    return [(upload.name, [part.upload.file_name for part in upload.parts]) for upload in service.uploads()]
+
+
+def test_a_folder_moved_in_at_once_is_one_upload_named_after_it(bench: Workbench, service: MemoryUploadService) -> None:
+    dropped(bench)
+    bench.run()
+    assert uploaded(service) == [("case 7", [name.partition("/")[2] for name in NAMES])]
+    assert bench.names("archive") == sorted(NAMES)
+    assert bench.names("output") == sorted(f"{name[:-4]}.{end}" for name in NAMES for end in ("csv", "json"))
+
+
+def test_each_file_brings_its_pairs_its_folder_and_its_key(bench: Workbench, service: MemoryUploadService) -> None:
+    dropped(bench, "a/b/1.pdf")
+    bench.run()
+    upload = service.uploads()[0].parts[0].upload
+    assert dict(upload.meta) == {"site": "Bern", "relative_folder": "a/b", "fsagent_key": upload.key}
+
+
+def test_files_outside_of_any_folder_are_uploads_of_their_own(bench: Workbench, service: MemoryUploadService) -> None:
+    dropped(bench, "1.pdf", "2.pdf")
+    bench.run()
+    assert sorted(uploaded(service)) == [("1.pdf", ["1.pdf"]), ("2.pdf", ["2.pdf"])]
+
+
+def test_folders_are_not_mixed(bench: Workbench, service: MemoryUploadService) -> None:
+    dropped(bench, "a/1.pdf", "a/b/2.pdf", "ab/3.pdf")
+    bench.run()
+    assert sorted(uploaded(service)) == [("a", ["1.pdf"]), ("ab", ["3.pdf"]), ("b", ["2.pdf"])]
+
+
+def test_while_one_file_of_a_folder_settles_the_others_wait_for_it(
+    bench: Workbench, service: MemoryUploadService
+) -> None:
+    dropped(bench, "a/1.pdf")
+    bench.settle()
+    bench.drop("a/2.pdf")
+    bench.scan()
+    bench.send()
+    assert uploaded(service) == []
+    bench.run()
+    assert uploaded(service) == [("a", ["1.pdf", "2.pdf"])]
+
+
+def test_a_file_that_is_not_whole_keeps_the_others_no_longer_than_until_it_shows_as_stalled(
+    bench: Workbench, service: MemoryUploadService
+) -> None:
+    dropped(bench, "a/1.pdf")
+    bench.drop("a/2.pdf", pdf()[:-8])
+    bench.rounds(90)
+    assert uploaded(service) == [("a", ["1.pdf"])]
+    assert bench.file("a/2.pdf").state is FileState.STALLED
+
+
+def test_a_file_that_may_not_be_sent_goes_to_error_and_the_others_are_one_upload(
+    bench: Workbench, service: MemoryUploadService
+) -> None:
+    dropped(bench, "a/1.pdf", "a/3.pdf")
+    bench.drop("a/2.pdf", b"no document at all" * 300)
+    bench.rounds(90)
+    assert [name for _, names in uploaded(service) for name in names] == ["1.pdf", "3.pdf"]
+    assert bench.file("a/2.pdf").reason is Reason.WRONG_TYPE
+
+
+def test_more_files_than_an_upload_may_hold_are_several(bench: Workbench, service: MemoryUploadService) -> None:
+    service.abilities.batch_limit = 5
+    dropped(bench)
+    bench.run()
+    assert [len(names) for _, names in uploaded(service)] == [5, 5, 2]
+
+
+def test_an_upload_refused_as_a_whole_is_sent_file_by_file(bench: Workbench, service: MemoryUploadService) -> None:
+    dropped(bench, "a/1.pdf", "a/2.pdf", "a/3.pdf")
+    refused = FileRefused("400: a file is damaged", reason=Reason.REFUSED_BY_SERVICE)
+    service.script("submit_together", refused)
+    service.script("submit", None, refused, None)
+    bench.run()
+    assert [(each.relative_path, each.state) for each in bench.files() if each.reason] == [
+        ("a/2.pdf", FileState.REJECTED)
+    ]
+    assert sorted(uploaded(service)) == [("1.pdf", ["1.pdf"]), ("3.pdf", ["3.pdf"])]
+
+
+def test_while_the_service_is_down_all_of_them_wait(bench: Workbench, service: MemoryUploadService) -> None:
+    dropped(bench)
+    service.script("submit_together", ServiceUnavailable("down", reason=LaneReason.SERVICE_UNREACHABLE))
+    bench.submit()
+    assert {each.state for each in bench.files()} == {FileState.WAITING}
+    assert len(bench.parts.files_in_hand) == 0
+    bench.run()
+    assert [len(names) for _, names in uploaded(service)] == [12]
+
+
+def test_a_lost_answer_holds_every_file_of_the_upload(bench: Workbench, service: MemoryUploadService) -> None:
+    dropped(bench, "a/1.pdf", "a/2.pdf")
+    service.script("submit_together", OutcomeUnknown("no answer"))
+    bench.submit()
+    bench.rounds(3)
+    assert {each.state for each in bench.files()} == {FileState.HELD}
+    assert bench.names("inbox") == ["a/1.pdf", "a/2.pdf"]
+
+
+def test_two_fail_and_one_waits_for_people_while_the_others_are_exported(
+    bench: Workbench, service: MemoryUploadService
+) -> None:
+    dropped(bench)
+    bench.submit()
+    tasks = service.tasks_of("upload-0001")
+    for name in ("03.pdf", "08.pdf"):
+        service.end(tasks[name].id, ServiceTaskState.FAILED, message="unreadable")
+    service.show(tasks["05.pdf"].id, ServiceTaskState.REVIEWING)
+    bench.rounds(20)
+    states = [task.state for task in bench.ledger.find_tasks() if task.upload_id]
+    assert (states.count(TaskState.EXPORTED), states.count(TaskState.FAILED), states.count(TaskState.REVIEWING)) == (
+        9,
+        2,
+        1,
+    )
+    assert sorted(name for name in bench.names("error") if name.endswith(".pdf")) == ["case 7/03.pdf", "case 7/08.pdf"]
+    service.show(tasks["05.pdf"].id, ServiceTaskState.PENDING_START)
+    bench.run()
+    assert len(bench.names("output")) == 20
