@@ -123,10 +123,10 @@ def _in_files(files: Any, project_id: str) -> Iterator[Task]:
     """Yield the tasks `files` speaks of, whose shape is not documented: keys or values, by their prefix or name."""
     if isinstance(files, dict):
         for key, value in files.items():
-            if _is_task_id(key):
+            inside = tuple(_in_file(value, project_id, name=key))
+            yield from inside
+            if not inside and _is_task_id(key):
                 yield _nameless(key, project_id, value if isinstance(value, str) else _name_in(value))
-            else:
-                yield from _in_file(value, project_id, name=key)
     elif isinstance(files, list):
         for item in files:
             yield from _in_file(item, project_id, name="")

@@ -15,8 +15,9 @@ from fakes.scripted_server import ScriptedServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from agent.ports import Clock
+    from agent.ports import Clock, Service
     from agent.services.aluma import AlumaService
+    from fakes.wirings import Wiring
 
 SECRET = "hunter2-the-secret"
 
@@ -54,6 +55,32 @@ def open_service() -> Iterator[Callable[..., AlumaService]]:
             return service
 
         yield open_one
+
+
+@pytest.fixture
+def open_other() -> Iterator[Callable[..., Service]]:
+    """Open services of any type with a key of their own, closed after the test."""
+    from agent.services.opening import open_service as open_by_type  # noqa: PLC0415 -- as above
+
+    with ExitStack() as stack:
+
+        def open_one(kind: ServiceType, url: str, *, clock: Clock | None = None, **settings: Any) -> Service:
+            values = {"api_key": SECRET, "team_id": "team_1", "timeout": 5.0, **settings}
+            service = open_by_type(ServiceSettings(kind, url, **values), clock or SystemClock())
+            stack.callback(service.close)
+            return service
+
+        yield open_one
+
+
+@pytest.fixture
+def opened(server: ScriptedServer, open_other: Callable[..., Service]) -> Callable[..., Service]:
+    """Open services whose operations are on the scripted server (`fakes.wirings`)."""
+
+    def open_one(wiring: Wiring, **settings: Any) -> Service:
+        return open_other(wiring.kind, server.url + wiring.base, **settings)
+
+    return open_one
 
 
 @pytest.fixture
