@@ -40,7 +40,7 @@ class Download:
         self.status = response.status
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield the body in blocks of at most 1 MiB.
+        """Yield the body as it comes, in blocks of at most 1 MiB: between two, the reader looks at his own deadline.
 
         Raises LongerThanAnnounced, and what the libraries raise where it is cut, silent or too slow: whose fault that
         is, the caller knows.
@@ -48,7 +48,8 @@ class Download:
         length = self._response.length_remaining
         self._exchange.allow(self._session.allowance(length or 0))
         received = 0
-        for block in self._response.stream(BLOCK, decode_content=True):
+        # Not `stream`, which waits for a whole block: at a byte a second that is longer than any lease.
+        while block := self._response.read1(BLOCK, decode_content=True):
             received += len(block)
             if length is None:
                 # Of unknown length: what came so far earns its time.

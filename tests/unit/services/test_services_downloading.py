@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import socket
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,6 +53,28 @@ def test_blocks_are_at_most_a_mebibyte(server: ScriptedServer, service: AlumaSer
     server.on("GET", PATH, Reply(200, b"x" * 5_000_000))
     with service.download(file()) as blocks:
         assert max(len(block) for block in blocks) <= 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("head", "first", "rest"),
+    [(b"Content-Length: 6", b"abc", b"def"), (b"Transfer-Encoding: chunked", b"6\r\nabc", b"def\r\n0\r\n\r\n")],
+    ids=["length", "chunks"],
+)
+def test_what_has_come_is_handed_on_before_the_rest_comes(
+    server: ScriptedServer, service: AlumaService, head: bytes, first: bytes, rest: bytes
+) -> None:
+    handed_on = threading.Event()
+
+    def crawl(_: Request, wire: Wire) -> None:
+        wire.send(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n" + first)
+        if handed_on.wait(10):
+            wire.send(rest)
+
+    server.on("GET", PATH, crawl)
+    with service.download(file()) as blocks:
+        received = next(blocks)
+        handed_on.set()
+        assert received + b"".join(blocks) == b"abcdef"
 
 
 def test_a_file_served_in_chunks_arrives(server: ScriptedServer, service: AlumaService) -> None:
