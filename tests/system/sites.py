@@ -24,13 +24,16 @@ from agent.config.loading import load
 from agent.runtime.control import STATUS_NOTE
 from agent.runtime.looking import reading_ledger
 from agent.sandbox.samples import DELIVERY_NOTE, LETTER, read_sample
+from agent.sandbox.sendai.settings import SendaiSettings
 from agent.sandbox.settings import DEMO_PROJECT_ID, SandboxSettings
+from agent.sandbox.typless.settings import TyplessSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
     from agent.model import FileRecord, TaskRecord
+    from agent.sandbox.kinds import AnySandbox, AnySettings
     from agent.sandbox.server import SandboxServer
 
 REPOSITORY = Path(agent.__file__).parents[1]
@@ -194,6 +197,18 @@ class SandboxProcess:
         self._process.stop()
 
 
+def sections_for(settings: AnySettings, *, url: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return `service` for such a sandbox, and where a watch folder's documents go there; None: not that key."""
+    if isinstance(settings, TyplessSettings):
+        service = {"type": "typless", "url": f"{url}/api", "api_key": settings.api_key}
+        return service, {"project_id": None, "document_type_name": settings.document_types[0]}
+    if isinstance(settings, SendaiSettings):
+        service = {"type": "sendai", "url": url, "api_key": settings.api_key, "team_id": settings.team_id}
+        return {**service, "path_prefix": settings.path_prefix}, {"project_id": settings.projects[0]}
+    service = {"url": url, "client_id": settings.client_id, "client_secret": settings.client_secret}
+    return service, {"project_id": DEMO_PROJECT_ID}
+
+
 class Site:
     """A configuration with one watch folder `scans`, its folders, and the agents that run on it."""
 
@@ -226,6 +241,14 @@ class Site:
     def of(cls, root: Path, server: SandboxServer) -> Site:
         """Return a site that talks to a sandbox of this process."""
         return cls(root, url=server.url, describe=lambda: list(server.sandbox.describe()))
+
+    @classmethod
+    def of_kind(cls, root: Path, server: SandboxServer[AnySandbox]) -> Site:
+        """Return a site that talks to a sandbox of any service, as `of` does for Aluma's."""
+        site = cls(root, url=server.url, describe=lambda: list(server.sandbox.describe()))
+        site.settings["service"], destination = sections_for(server.sandbox.settings, url=server.url)
+        site.configure(**destination)
+        return site
 
     @staticmethod
     def watch_folder(name: str, **changes: Any) -> dict[str, Any]:
