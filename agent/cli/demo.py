@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.model import Settings
-    from agent.sandbox.server import SandboxServer
+    from agent.sandbox.kinds import AnySettings
 
 PATIENCE = 18.0
 """Seconds the whole of it may take."""
@@ -34,7 +34,15 @@ DROPS = {
 
 @click.command()
 @click.argument("directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
-def demo(directory: Path | None) -> int:
+@click.option(
+    "--service",
+    "kind",
+    type=click.Choice(("aluma", "sendai", "typless")),
+    default="aluma",
+    show_default=True,
+    help="Which service is played.",
+)
+def demo(directory: Path | None, *, kind: str) -> int:
     """Show the main job with nothing configured: sandbox, agent, sample PDF and TIFF files, exported files.
 
     Everything stays in DIR (else a new folder `fsagent-demo` here) to look at.
@@ -43,13 +51,13 @@ def demo(directory: Path | None) -> int:
     from agent.cli.logs import set_up_logging  # noqa: PLC0415
     from agent.config.loading import load  # noqa: PLC0415
     from agent.sandbox.server import SandboxServer  # noqa: PLC0415
-    from agent.sandbox.settings import SandboxSettings  # noqa: PLC0415
 
     folder = _make_folder(directory)
-    with SandboxServer(SandboxSettings()) as server:
-        config = _write_config(folder, server)
+    with SandboxServer(_sandbox_settings(kind)) as server:
+        config = _write_config(folder, server.sandbox.settings, server.url)
         settings = load(config, environment=os.environ).settings
-        set_up_logging(settings.logging, secrets=[settings.service.client_secret], to_console=False)
+        secrets = [settings.service.client_secret or settings.service.api_key]
+        set_up_logging(settings.logging, secrets=secrets, to_console=False)
         click.echo(f"The sandbox, a service for trying things out, answers at {server.url}.")
         click.echo(f"An agent watches {folder / 'inbox'}; four files are dropped there, one of them broken.")
         with running_agent(settings) as (agent, parts):
@@ -59,7 +67,7 @@ def demo(directory: Path | None) -> int:
             while parts.clock.monotonic() < deadline and not (_all_seen(settings) and agent.is_idle()):
                 parts.clock.wait(never, 0.1)
     done = _tell(folder, settings)
-    _how_to_go_on(folder, server.port)
+    _how_to_go_on(folder, server.port, kind)
     return EXIT_DONE if done else EXIT_FAILED
 
 
@@ -82,20 +90,45 @@ def _make_folder(directory: Path | None) -> Path:
     return directory
 
 
-def _write_config(folder: Path, server: SandboxServer) -> Path:
-    from agent.config.sample import DEMO, sample_text  # noqa: PLC0415 -- as above
+def _sandbox_settings(kind: str) -> AnySettings:
+    """Return the settings of a sandbox of that kind, quick enough to look on."""
+    from agent.sandbox.sendai.settings import SendaiSettings  # noqa: PLC0415 -- as above
+    from agent.sandbox.settings import SandboxSettings  # noqa: PLC0415
+    from agent.sandbox.typless.settings import TyplessSettings  # noqa: PLC0415
 
-    settings = server.sandbox.settings
+    if kind == "sendai":
+        return SendaiSettings()
+    return TyplessSettings() if kind == "typless" else SandboxSettings()
+
+
+def _write_config(folder: Path, sandbox: AnySettings, url: str) -> Path:
+    from agent.config.sample import DEMO, sample_text  # noqa: PLC0415 -- as above
+    from agent.model import ServiceType  # noqa: PLC0415
+    from agent.sandbox.sendai.settings import SendaiSettings  # noqa: PLC0415
+    from agent.sandbox.settings import SandboxSettings  # noqa: PLC0415
+
+    overrides = {**DEMO, "logging.file": "logs/fsagent.log"}
+    if isinstance(sandbox, SandboxSettings):
+        service, project_id = ServiceType.ALUMA, sandbox.projects[0].id
+        credentials = {"client_id": sandbox.client_id, "client_secret": sandbox.client_secret}
+    elif isinstance(sandbox, SendaiSettings):
+        service, project_id = ServiceType.SENDAI, sandbox.projects[0]
+        credentials = {"api_key": sandbox.api_key}
+        overrides |= {"service.team_id": sandbox.team_id, "service.path_prefix": sandbox.path_prefix}
+    else:
+        service, project_id = ServiceType.TYPLESS, sandbox.document_types[0]
+        credentials = {"api_key": sandbox.api_key}
+        url = f"{url}/api"
     text = sample_text(
-        service_url=server.url,
-        project_id=settings.projects[0].id,
+        service_url=url,
+        project_id=project_id,
         inbox="inbox",
         output="output",
         state_dir="state",
         name="demo",
-        client_id=settings.client_id,
-        client_secret=settings.client_secret,
-        overrides={**DEMO, "logging.file": "logs/fsagent.log"},
+        service=service,
+        credentials=credentials,
+        overrides=overrides,
     )
     path = folder / "config.yaml"
     path.write_text(text, encoding="utf-8")
@@ -163,11 +196,12 @@ def _tree(folder: Path, indent: str) -> Iterator[str]:
             yield from _tree(path, indent + "  ")
 
 
-def _how_to_go_on(folder: Path, port: int) -> None:
+def _how_to_go_on(folder: Path, port: int, kind: str) -> None:
     program = _program()
     config = folder / "config.yaml"
     click.echo("\nTo go on:")
-    click.echo(f"  {program} sandbox --port {port}    # in one terminal: the service")
+    played = "" if kind == "aluma" else f" --type {kind}"
+    click.echo(f"  {program} sandbox{played} --port {port}    # in one terminal: the service")
     click.echo(f'  {program} -c "{config}" run    # in another: the agent; then drop files into the inbox')
     click.echo(f'  {program} -c "{config}" status')
     click.echo(f"  {program} init    # a configuration of your own")

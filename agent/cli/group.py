@@ -33,6 +33,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rescan": ("control", "Scan an inbox, or all, now."),
     "adopt": ("control", "Make folders this agent's, whatever their markers say."),
     "projects": ("projects", "List, show or upload projects of the service."),
+    "tasks": ("reviewing", "Complete, discard or report a task that people look at."),
+    "uploads": ("reviewing", "Show or move an upload."),
     "sandbox": ("sandbox", "Run the embedded service for trying things out."),
     "service": ("service", "Install and control the agent as a system service."),
 }

@@ -14,20 +14,31 @@ import click
 
 from agent.cli.configuration import configuration_path
 from agent.cli.failures import EXIT_DONE
+from agent.config.belonging import URLS
 from agent.errors import ConfigurationError, UserError
+from agent.model import ServiceType
 
 if TYPE_CHECKING:
     from agent.model import Settings
 
-SERVICE_URL = "https://api.aluma.io"
+SERVICES = ("aluma", "sendai", "typless")
+
+
+PROJECT_PROMPTS = {
+    ServiceType.ALUMA: "Id of the project documents go to",
+    ServiceType.SENDAI: "Id of the project documents go to",
+    ServiceType.TYPLESS: "Name of the document type",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What goes into the configuration; folders are absolute."""
 
+    service: ServiceType
     url: str
     project_id: str
+    team_id: str | None
     inbox: Path | None
     output: Path | None
     state_dir: Path
@@ -36,8 +47,12 @@ class Wishes:
 
 @click.command()
 @click.argument("file", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
-@click.option("--url", help=f"Address of the service.  [default: {SERVICE_URL}]")
-@click.option("--project-id", help="Id of the project documents go to.")
+@click.option(
+    "--type", "kind", type=click.Choice(SERVICES), default="aluma", show_default=True, help="The service's type."
+)
+@click.option("--url", help="Address of the service.  [default: the usual one of its type]")
+@click.option("--team-id", help="sendai: id of the team the project belongs to.")
+@click.option("--project-id", help="Id of the project documents go to; typless: name of the document type.")
 @click.option("--inbox", type=click.Path(path_type=Path), help="Folder where files are dropped; none: export only.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for exported files; none: submit only.")
 @click.option("--state-dir", type=click.Path(path_type=Path), help="Folder for ledger and lock, on a local disk.")
@@ -48,7 +63,9 @@ def init(
     ctx: click.Context,
     *,
     file: Path | None,
+    kind: str,
     url: str | None,
+    team_id: str | None,
     project_id: str | None,
     inbox: Path | None,
     output: Path | None,
@@ -63,15 +80,23 @@ def init(
     path = _absolute(file or configuration_path(ctx))
     if os.path.lexists(path) and not force:
         raise _is_there(path)
+    service = ServiceType(kind)
+    usual_url = URLS[service]
     if sys.stdin.isatty():
-        url = url or click.prompt("Address of the service", default=SERVICE_URL)
-        project_id = project_id or click.prompt("Id of the project documents go to")
+        url = url or click.prompt("Address of the service", default=usual_url)
+        if service is ServiceType.SENDAI:
+            team_id = team_id or click.prompt("Id of the team")
+        project_id = project_id or click.prompt(PROJECT_PROMPTS[service])
         inbox, output = _ask_for_folders(inbox, output)
     if not project_id or (inbox is None and output is None):
         raise click.UsageError("without a terminal to ask on: --project-id, and --inbox or --output or both")
+    if service is ServiceType.SENDAI and not team_id:
+        raise click.UsageError("without a terminal to ask on: --team-id")
     wishes = Wishes(
-        url=url or SERVICE_URL,
+        service=service,
+        url=url or usual_url,
         project_id=project_id,
+        team_id=team_id,
         inbox=None if inbox is None else _absolute(inbox),
         output=None if output is None else _absolute(output),
         state_dir=_absolute(state_dir) if state_dir is not None else _usual_state_dir(path),
@@ -82,7 +107,7 @@ def init(
     click.echo(f"written: {path}")
     for folder in made:
         click.echo(f"made:    {folder}")
-    _tell_what_is_next(path)
+    _tell_what_is_next(path, service)
     return EXIT_DONE
 
 
@@ -123,6 +148,8 @@ def _write(path: Path, wishes: Wishes, *, force: bool) -> Settings:
         output=None if wishes.output is None else str(wishes.output),
         state_dir=str(wishes.state_dir),
         name=wishes.name,
+        service=wishes.service,
+        overrides={} if wishes.team_id is None else {"service.team_id": wishes.team_id},
     )
     staged = path.with_name(f".fsagent-{secrets.token_hex(8)}.part")
     try:
@@ -180,14 +207,15 @@ def _make_folders(settings: Settings) -> list[Path]:
     return made
 
 
-def _tell_what_is_next(path: Path) -> None:
+def _tell_what_is_next(path: Path, service: ServiceType) -> None:
     from agent.config.locations import find_path  # noqa: PLC0415 -- as above
+    from agent.config.sample import CREDENTIALS  # noqa: PLC0415
 
     is_usual = path == _absolute(find_path(None, os.environ))
     command = "fsagent" if is_usual else f'fsagent -c "{path}"'
     setting = "set" if os.name == "nt" else "export"
-    click.echo("\nWhat is next (the file refers to these two variables):")
-    click.echo(f"  {setting} ALUMA_CLIENT_ID=...")
-    click.echo(f"  {setting} ALUMA_CLIENT_SECRET=...")
+    click.echo("\nWhat is next (the file refers to what is set here):")
+    for reference in CREDENTIALS[service].values():
+        click.echo(f"  {setting} {reference.strip('${}')}=...")
     click.echo(f"  {command} check")
     click.echo(f"  {command} run")

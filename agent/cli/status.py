@@ -25,6 +25,7 @@ COLOURS = {"ok": "green", "degraded": "yellow", "stopped": "red"}
 COLUMNS = ("waiting", "stalled", "sending", "processing", "exporting", "exported", "errors")
 """The numbers that are always shown; others where they are not 0."""
 FURTHER = {
+    "reviewing": "looked at by people (reviewing)",
     "held": "held",
     "unknown": "of unknown outcome",
     "held_exports": "exports held",
@@ -32,6 +33,7 @@ FURTHER = {
     "unmatched": "matched by no include",
     "superseded": "superseded",
     "ended_unknown": "ended unseen",
+    "discarded": "put aside at the service (discarded)",
 }
 WATCH_EVERY = 2.0
 """Seconds between two looks of `--watch`."""

@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 
     from agent.config.schema import Section
 
-CLIENT_ID = "${ALUMA_CLIENT_ID}"
-CLIENT_SECRET = "${ALUMA_CLIENT_SECRET}"  # noqa: S105 -- a reference to the secret, not one
+CREDENTIALS: Mapping[ServiceType, Mapping[str, str]] = {
+    ServiceType.ALUMA: {"client_id": "${ALUMA_CLIENT_ID}", "client_secret": "${ALUMA_CLIENT_SECRET}"},
+    ServiceType.SENDAI: {"api_key": "${SENDAI_API_KEY}"},
+    ServiceType.TYPLESS: {"api_key": "${TYPLESS_API_KEY}"},
+}
+"""Which variables a configuration takes the secrets of each service from."""
 
 DEMO: Mapping[str, str] = {
     "watch_folders.settle": "300ms",
@@ -45,8 +49,7 @@ DEMO: Mapping[str, str] = {
 
 _EXAMPLES: Mapping[str, str] = {
     "service.url": URLS[ServiceType.ALUMA],
-    "service.client_id": CLIENT_ID,
-    "service.client_secret": CLIENT_SECRET,
+    **{f"service.{key}": value for key, value in CREDENTIALS[ServiceType.ALUMA].items()},
     "state_dir": "/var/lib/fsagent",
     "watch_folders.name": "invoices",
     "watch_folders.project_id": "ZbfzIZorTFOV60GX58YUuQ",
@@ -87,34 +90,40 @@ def sample_text(
     output: str | None,
     state_dir: str | None = None,
     name: str | None = None,
-    client_id: str = CLIENT_ID,
-    client_secret: str = CLIENT_SECRET,
+    service: ServiceType = ServiceType.ALUMA,
+    credentials: Mapping[str, str] | None = None,
     overrides: Mapping[str, str] | None = None,
 ) -> str:
     """Return a configuration with these values and everything else as commented defaults.
 
-    `client_id` and `client_secret` may name variables (`${NAME}`); all else is taken literally. `name` is the folder's
-    unless given; `overrides` holds further keys such as `watch_folders.settle`, for example `DEMO`.
+    `credentials` are keys of `service:` that may name variables (`${NAME}`), by default `CREDENTIALS`; all else is
+    taken literally. `project_id` is the document type's name for Typless. `name` is the folder's unless given;
+    `overrides` holds further keys such as `watch_folders.settle`, for example `DEMO`.
     """
+    project_key = "document_type_name" if service is ServiceType.TYPLESS else "project_id"
     literal = {
+        "service.type": None if service is ServiceType.ALUMA else service.value,
         "service.url": service_url,
         "state_dir": state_dir,
-        "watch_folders.project_id": project_id,
+        f"watch_folders.{project_key}": project_id,
         "watch_folders.name": name or Path(inbox or output or "").name or "documents",
         "watch_folders.inbox": inbox,
         "watch_folders.output": output,
         **(overrides or {}),
     }
     given = {key: escape(value) for key, value in literal.items() if value is not None}
-    given |= {"service.client_id": client_id, "service.client_secret": client_secret}
-    return _HEAD + _INIT_HEAD + "\n".join(_Renderer(given, defaults_as_comments=True).lines()) + "\n"
+    given |= {f"service.{key}": value for key, value in (credentials or CREDENTIALS[service]).items()}
+    return _HEAD + _INIT_HEAD + "\n".join(_Renderer(given, defaults_as_comments=True, service=service).lines()) + "\n"
 
 
 class _Renderer:
-    """Writes the models down in their order."""
+    """Writes the models down in their order; keys that mean nothing to the service stand as comments."""
 
-    def __init__(self, values: Mapping[str, str], *, defaults_as_comments: bool) -> None:
+    def __init__(
+        self, values: Mapping[str, str], *, defaults_as_comments: bool, service: ServiceType = ServiceType.ALUMA
+    ) -> None:
         self._values = values
+        self._service = service
         self._defaults_as_comments = defaults_as_comments
 
     def lines(self) -> Iterator[str]:
@@ -141,8 +150,7 @@ class _Renderer:
 
     def _line(self, key: str, name: str, described: FieldInfo, indent: str) -> str:
         value = self._values.get(key)
-        # The samples are for the Tasks API: keys of other services stand as comments.
-        is_foreign = not is_of(key, ServiceType.ALUMA)
+        is_foreign = not is_of(key, self._service)
         silent = value is None and (self._defaults_as_comments or is_foreign) and not indent.startswith("#")
         default = None if described.default is PydanticUndefined else described.default
         text = f"{name}: {_yaml(default) if value is None else _scalar(value)}"

@@ -20,6 +20,7 @@ from agent.runtime.recovery import end_cleanly, recover
 from agent.runtime.roots import RootGuard
 from agent.runtime.sending import Sending
 from agent.runtime.supervising import Supervisor
+from agent.runtime.troubles import SERVICE_NOTE
 from agent.runtime.workers import Worker
 from agent.submission.inbox import Inbox
 
@@ -78,6 +79,7 @@ class Agent:
         """Recover, then start every thread. Raises LedgerError."""
         parts = self._parts
         was_killed = recover(parts.settings, parts.ledger)
+        parts.ledger.put_note(SERVICE_NOTE, {"result_lifetime": parts.service.abilities.result_lifetime})
         for folder in parts.settings.watch_folders:
             care = FolderCare(parts, folder, submits=self.submits, was_killed=was_killed)
             self._cares[folder.name] = care

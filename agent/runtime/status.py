@@ -38,11 +38,13 @@ KEYS: Mapping[str, str] = {
     FileState.HELD: "held",
     FileState.IGNORED: "ignored",
     TaskState.PROCESSING: "processing",
+    TaskState.REVIEWING: "reviewing",
     TaskState.EXPORTING: "exporting",
     TaskState.EXPORTED: "exported",
     TaskState.FAILED: "failed",
     TaskState.SUPERSEDED: "superseded",
     TaskState.ENDED_UNKNOWN: "ended_unknown",
+    TaskState.DISCARDED: "discarded",
 }
 """States that are counted, and under which key."""
 COUNTS = (*KEYS.values(), "held_exports", "errors", "unmatched")

@@ -24,11 +24,16 @@ Document = dict[str, Any]
 STOPPED = frozenset({"stopped", "died", "never_run", "ledger_missing"})
 """States of the agent in which nothing works."""
 DEGRADING = frozenset(
-    {reason.value for reason in LaneReason} | {"hanging", "failure", "stalled", "held", "held_exports", "unknown"}
+    {reason.value for reason in LaneReason}
+    | {"hanging", "failure", "stalled", "held", "held_exports", "unknown", "result_expires"}
 )
 """Reasons for which a running agent is degraded; files in error/ are news, not a trouble of the agent."""
 
 ID_SHOWN = 8
+SERVICE_NOTE = "service"
+"""What the agent notes about the service for those who look without asking it."""
+EXPIRY_SHARE = 0.75
+"""The share of a result's lifetime after which an open task is told: a weekend is longer than the rest."""
 
 
 def troubles(document: Document, settings: Settings, ledger: Ledger | None, note: Mapping[str, Any]) -> list[Document]:
@@ -44,6 +49,7 @@ def troubles(document: Document, settings: Settings, ledger: Ledger | None, note
         for folder in document["watch_folders"]:
             if folder["configured"]:
                 found += _of_files(folder, settings, ledger)
+        found += _expiring(document, settings, ledger)
     return found
 
 
@@ -137,6 +143,28 @@ def _held_exports(folder: Document, names: tuple[str, ...], ledger: Ledger) -> I
                 count = folder["held_exports"]
                 yield _reason("held_exports", folder["name"], detail, hint=hint, since=task.state_at, count=count)
                 return
+
+
+def _expiring(document: Document, settings: Settings, ledger: Ledger) -> Iterator[Document]:
+    """Yield the watch folders with results that may soon be deleted at the service, fetched or not."""
+    lifetime = (ledger.note(SERVICE_NOTE) or {}).get("result_lifetime")
+    if lifetime is None:
+        return
+    now = document["at"]
+    for folder in settings.watch_folders:
+        waiting = [
+            task
+            for task in ledger.find_tasks(watch_folder=folder.name, is_open=True)
+            if now - task.opened_at > EXPIRY_SHARE * lifetime
+        ]
+        if waiting:
+            oldest = waiting[0]
+            detail = (
+                f"{len(waiting)} results not fetched yet, the oldest of task {oldest.task_id} ({oldest.name}): the"
+                f" service deletes a result {lifetime / 3600:g} hours after it is ready"
+            )
+            hint = "let an agent run that reaches the service; what is deleted goes to error/ and can be sent again"
+            yield _reason("result_expires", folder.name, detail, hint=hint, since=oldest.opened_at, count=len(waiting))
 
 
 def _example(reason: str, where: str, count: int, record: FileRecord, *, hint: str) -> Document:

@@ -105,8 +105,7 @@ class Office:
             output="output",
             state_dir="state",
             name="invoices",
-            client_id="sandbox",
-            client_secret="sandbox-secret",
+            credentials={"client_id": "sandbox", "client_secret": "sandbox-secret"},
             overrides={**QUICK, **given},
         )
         self.config.write_text(text, encoding="utf-8")

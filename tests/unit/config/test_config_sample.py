@@ -15,6 +15,7 @@ import agent
 from agent.config.loading import load
 from agent.config.sample import DEMO, _scalar, full_sample_text, sample_text
 from agent.config.schema import json_schema
+from agent.model import ServiceType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,8 +158,29 @@ def test_what_init_writes_loads_as_it_was_given(tmp_path: Path) -> None:
     assert loaded.warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("service", "key", "given"),
+    [
+        (ServiceType.SENDAI, "project_id", {"service.team_id": "team_1"}),
+        (ServiceType.TYPLESS, "document_type_name", {}),
+    ],
+)
+def test_what_is_written_for_other_services_loads_too(
+    tmp_path: Path, service: ServiceType, key: str, given: dict[str, str]
+) -> None:
+    path = written(tmp_path, service=service, overrides=given)
+    environment = {"SENDAI_API_KEY": "hush", "TYPLESS_API_KEY": "hush"}
+    settings = load(path, environment=environment).settings
+    assert (settings.service.type, settings.service.api_key, settings.watch_folders[0].project_id) == (
+        service,
+        "hush",
+        "P",
+    )
+    assert f"{key}: P" in path.read_text(encoding="utf-8")
+
+
 def test_what_demo_writes_waits_only_shortly(tmp_path: Path) -> None:
-    path = written(tmp_path, overrides=DEMO, client_id="demo", client_secret="demo")
+    path = written(tmp_path, overrides=DEMO, credentials={"client_id": "demo", "client_secret": "demo"})
     path.chmod(0o600)
     loaded = load(path, environment={})
     folder = loaded.settings.watch_folders[0]
