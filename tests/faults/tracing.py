@@ -117,7 +117,11 @@ class Agents:
             said = tracer.stderr.readline()
             assert "attached" in said, f"strace: {said}{tracer.stderr.read()}"
             os.kill(child, signal.SIGCONT)
-            tracer.communicate(timeout=4 * PATIENCE)
+            try:
+                tracer.communicate(timeout=4 * PATIENCE)
+            except BaseException:
+                os.kill(child, signal.SIGKILL)  # else the tracer is waited for without end
+                raise
         return self._end(trace.read_text(encoding="utf-8", errors="replace"))
 
     def _begin(self, arguments: Sequence[str], *, stopped: bool) -> int:
