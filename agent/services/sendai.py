@@ -111,7 +111,7 @@ class SendaiService:
     def submit_together(self, name: str, parts: Sequence[tuple[Upload, BinaryIO]]) -> Task:
         """Create an upload (apis.md 2.2): a form with every file, streamed."""
         project_id = parts[0][0].project_id
-        fields = [("projectId", project_id), ("name", name), ("meta", meta_of(upload.tags for upload, _ in parts))]
+        fields = [("projectId", project_id), ("name", name), ("meta", meta_of(upload.meta for upload, _ in parts))]
         files = [FormFile("file", upload.file_name, upload.content_type, body, upload.size) for upload, body in parts]
         content_type, streamed = form(fields, files)
         address = self._address(project_id, assumed.uploads_path())
