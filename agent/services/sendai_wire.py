@@ -41,9 +41,9 @@ _unknown_upload_state = Once("Send AI shows an upload in the state %s, which is 
 # --- requests --------------------------------------------------------------------------------------------------------
 
 
-def meta_of(tags: Iterable[Mapping[str, str]]) -> str:
-    """Return the field `meta`: a JSON array of all pairs of several files, each pair once."""
-    pairs = dict.fromkeys((as_utf8(name), as_utf8(value)) for one in tags for name, value in one.items())
+def meta_of(told: Iterable[Mapping[str, str]]) -> str:
+    """Return the field `meta`: a JSON array of all pairs told of several files, each pair once."""
+    pairs = dict.fromkeys((as_utf8(name), as_utf8(value)) for one in told for name, value in one.items())
     return json.dumps([{"name": name, "value": value} for name, value in pairs])
 
 

@@ -353,13 +353,13 @@ def test_a_task_taken_back_by_people_is_not_exported(stack: ExitStack) -> None:
         harness.service.start_export(task)
 
 
-def test_the_tags_of_all_files_arrive_as_meta_each_once(stack: ExitStack) -> None:
+def test_what_is_told_of_all_files_arrives_as_meta_each_pair_once(stack: ExitStack) -> None:
     harness = SendaiHarness(stack)
     together(harness, ["a.pdf", "b.pdf"])
     meta = harness.server.sandbox.describe()[0]["meta"]
     assert meta == [
-        {"name": "file_path", "value": r"C:\inbox & more"},
-        {"name": "file_created_time", "value": "1711958908"},
+        {"name": "department", "value": "Köln & more"},
+        {"name": "folder", "value": "a/b"},
         {"name": "fsagent_key", "value": "key-0"},
         {"name": "fsagent_key", "value": "key-1"},
     ]

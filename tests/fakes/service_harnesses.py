@@ -52,7 +52,8 @@ SENDAI = SendaiSettings(api_key=KEY, projects=(PROJECT,), processing_delay=0, re
 
 def upload(name: str = "scan.pdf", key: str = "key-1", size: int = len(DOCUMENT), **changes: Any) -> Upload:
     tags = {"file_path": r"C:\inbox & more", "file_created_time": "1711958908", "fsagent_key": key}
-    return replace(Upload(key, PROJECT, name, "application/pdf", size, name, tags), **changes)
+    meta = {"department": "Köln & more", "folder": "a/b", "fsagent_key": key}
+    return replace(Upload(key, PROJECT, name, "application/pdf", size, name, tags, meta=meta), **changes)
 
 
 def reference(task: Task) -> TaskReference:
