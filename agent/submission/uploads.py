@@ -19,6 +19,7 @@ from agent.model import (
     TaskReference,
     TaskState,
 )
+from agent.rules.form_names import file_name_in_form
 from agent.rules.naming import base_name, for_display, relative_parent
 from agent.submission.follow import rejected_source
 from agent.submission.outcomes import CHANGED
@@ -150,7 +151,10 @@ class Uploads:
 
 def _source_of(task: Task, files: Sequence[FileRecord]) -> FileRecord | None:
     """Return the file a task is of: by its name, else the only one it can be."""
-    named = [file for file in files if base_name(file.relative_path) == task.name]
+    # A name travels in a form, and a service may show it as it travelled.
+    named = [
+        file for file in files if task.name in (base_name(file.relative_path), file_name_in_form(file.relative_path))
+    ]
     if named:
         return named[0]
     if len(files) == 1:

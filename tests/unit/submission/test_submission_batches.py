@@ -10,6 +10,7 @@ from fakes.workbench import PROJECT, Workbench, pdf, watch_folder
 
 from agent.errors import FileRefused, OutcomeUnknown, ServiceUnavailable
 from agent.model import FileState, LaneReason, Reason, ServiceTaskState, TaskState
+from agent.rules.form_names import file_name_in_form
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +54,19 @@ def test_each_file_brings_its_pairs_its_folder_and_its_key(bench: Workbench, ser
     bench.run()
     upload = service.uploads()[0].parts[0].upload
     assert dict(upload.meta) == {"site": "Bern", "relative_folder": "a/b", "fsagent_key": upload.key}
+
+
+def test_a_name_shown_as_it_travelled_in_the_form_is_known_again(
+    bench: Workbench, service: MemoryUploadService
+) -> None:
+    service.split = lambda upload: (file_name_in_form(upload.file_name),)
+    try:
+        dropped(bench, 'a/case "7".pdf', "a/b.pdf")
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    bench.run()
+    names = {task.file_key: task.name for task in bench.ledger.find_tasks() if task.upload_id}
+    assert names == {bench.file('a/case "7".pdf').key: "case %227%22.pdf", bench.file("a/b.pdf").key: "b.pdf"}
 
 
 def test_files_outside_of_any_folder_are_uploads_of_their_own(bench: Workbench, service: MemoryUploadService) -> None:
