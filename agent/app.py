@@ -16,11 +16,12 @@ from agent.ledger.opening import ledger_exists, make_state_dir, open_ledger
 from agent.model import Reason
 from agent.runtime.agent import Agent
 from agent.runtime.clock import SystemClock
-from agent.runtime.lanes import Lanes
+from agent.runtime.lanes import WEB_LANE, Lanes
 from agent.runtime.lock import StateLock
 from agent.runtime.operations import Operations
 from agent.runtime.parts import Parts
 from agent.runtime.recovery import refuse_without_ledger
+from agent.runtime.workers import Worker
 from agent.services.opening import open_service
 from agent.submission.asking import Asking
 from agent.submission.batches import Batches
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
     from agent.model import Settings, TaskRecord
     from agent.ports import Clock, Ledger, Service
+
+
+WEB_GRACE = 5.0
+"""Seconds in which the receiver of webhooks ends; a request there takes milliseconds."""
 
 
 def entropy() -> int:
@@ -89,7 +94,7 @@ def build_parts(settings: Settings, *, ledger: Ledger, service: Service, clock: 
             service=service,
             clock=clock,
             random=random.random,
-            is_told=bool(settings.service.webhook_secret) and settings.web.port is not None,
+            is_told=receives_webhooks(settings, service),
         ),
         purge=Purge(ledger=ledger, clock=clock),
         polling=Polling(ledger=ledger, service=service, clock=clock),
@@ -138,9 +143,35 @@ def running_agent(settings: Settings, *, submits: bool = True, exports: bool = T
         agent = Agent(parts, submits=submits, exports=exports)
         try:
             agent.start()
-            yield agent, parts
+            with receiving(parts, agent):
+                yield agent, parts
         finally:
             agent.stop()
+
+
+def receives_webhooks(settings: Settings, service: Service) -> bool:
+    """Return whether the service tells when a task has ended, and the configuration says where."""
+    return service.abilities.webhook and bool(settings.service.webhook_secret) and settings.web.port is not None
+
+
+@contextmanager
+def receiving(parts: Parts, agent: Agent) -> Iterator[None]:
+    """Receive webhooks until the block ends, where there are any; then the agent stops, too."""
+    if not receives_webhooks(parts.settings, parts.service):
+        yield
+        return
+    from agent.web.receiver import Receiver  # noqa: PLC0415 -- the HTTP server costs only who listens
+
+    receiver = Receiver(parts.settings, lane=parts.lanes[WEB_LANE], tell=agent.tell, clock=parts.clock)
+    worker = Worker(WEB_LANE, receiver.step, clock=parts.clock, stop=parts.stop)
+    receiver.wake = worker.wake
+    worker.start()
+    try:
+        yield
+    finally:
+        parts.stop.set()
+        worker.join(WEB_GRACE)
+        receiver.close()
 
 
 def build_operations(settings: Settings, ledger: Ledger) -> Operations:

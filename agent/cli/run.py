@@ -46,7 +46,7 @@ def run(ctx: click.Context, *, once: bool, wait: float, submit_only: bool, expor
         raise click.UsageError("--submit-only and --export-only exclude each other")
     settings = load_settings(ctx, warn=True)
     is_live = sys.stderr.isatty() and sys.stdout.isatty() and not once
-    set_up_logging(settings.logging, secrets=[settings.service.client_secret], to_console=not is_live)
+    set_up_logging(settings.logging, secrets=settings.service.secrets, to_console=not is_live)
     sys.setswitchinterval(SWITCH_INTERVAL)
     stop = threading.Event()
     stop_on_signals(stop)

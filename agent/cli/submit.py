@@ -113,7 +113,7 @@ def _with_own_agent(settings: Settings, submissions: Submissions, clock: Clock, 
     from agent.app import running_agent  # noqa: PLC0415 -- as above
     from agent.cli.logs import set_up_logging  # noqa: PLC0415
 
-    set_up_logging(settings.logging, secrets=[settings.service.client_secret], to_console=False)
+    set_up_logging(settings.logging, secrets=settings.service.secrets, to_console=False)
     never = threading.Event()
     with running_agent(settings) as (_, parts):
         submissions.drop()

@@ -41,6 +41,11 @@ class ServiceSettings:
     ca_file: Path | None = None
     proxy: str | None = None
 
+    @property
+    def secrets(self) -> list[str]:
+        """What no log and no message may show."""
+        return [secret for secret in (self.client_secret, self.api_key, self.webhook_secret) if secret]
+
 
 class Observer(StrEnum):
     """How changes of a folder are noticed beside the scan."""

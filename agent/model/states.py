@@ -77,4 +77,5 @@ class LaneReason(StrEnum):
     IO_ERROR = "io_error"
     TOO_MANY_OPEN_FILES = "too_many_open_files"
     LEDGER_UNAVAILABLE = "ledger_unavailable"
+    WEB_UNAVAILABLE = "web_unavailable"
     PAUSED = "paused"

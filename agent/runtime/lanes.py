@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SERVICE_LANE = "service"
+WEB_LANE = "web"
 PROBE_PATIENCE = 900.0
 """Seconds after which a probe that never reported back is given up: a 2 GB upload may take that long."""
 

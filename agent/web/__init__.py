@@ -1,0 +1,1 @@
+"""What the agent serves by HTTP: webhooks of a service."""
