@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from agent.errors import FileBusy, FileRefused, LaneTrouble, OutcomeUnknown, StaleRecord
-from agent.model import Event, FileState
+from agent.model import Event, FileRecord, FileState
 from agent.rules.naming import base_name, for_display, relative_parent
 from agent.submission.hashing import HashingReader
 from agent.submission.outcomes import accepted, changed_while_sent
@@ -24,7 +24,7 @@ from agent.submission.uploading import upload_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agent.model import FileRecord, Task, TaskRecord
+    from agent.model import Task, TaskRecord
     from agent.ports import Clock, Ledger, Service, UploadService
     from agent.submission.inbox import Inbox
     from agent.submission.submit import Submit
@@ -36,6 +36,10 @@ FOLDER_LIMIT = 10_000
 SETTLING_PAUSE = 0.5
 """Seconds until a file is looked at again whose folder is not complete yet."""
 NOT_COMPLETE = "its folder is not complete yet: the files of a folder are sent together"
+"""Said of files that have settled themselves: whatever time they are looked at again, they keep no other waiting."""
+GATHERING_TRIES = 20
+"""Times a folder is looked at anew because one of its files changed hands meanwhile."""
+WAITING = FileState.WAITING
 
 
 class Batches:
@@ -51,6 +55,8 @@ class Batches:
         self._stop = stop
         self._gathering = threading.Lock()
         """Held while a folder's files are gathered: two workers never share them out between them."""
+        self._gathered: set[str] = set()
+        """Files of uploads under way: what else a worker of this process has claimed, the next to gather takes over."""
         self._alone: set[str] = set()
         """Files of an upload that was refused as a whole: each is sent by itself, so that the one to blame is found."""
 
@@ -65,8 +71,15 @@ class Batches:
         `hold` is told the key of each further file. Raises as `Submit.work` does, with all of them put back.
         """
         together = self._gather(inbox, record, hold)
-        if not together:
-            return [self._put_off(record)]
+        if isinstance(together, FileRecord):
+            return [together]
+        try:
+            return self._send_together(inbox, together)
+        finally:
+            with self._gathering:
+                self._gathered -= {each.key for each in together}
+
+    def _send_together(self, inbox: Inbox, together: Sequence[FileRecord]) -> Sequence[FileRecord]:
         with ExitStack() as open_files:
             results = [self._submit.preparing.prepare(inbox, each, open_files) for each in together]
             prepared = [each for each in results if isinstance(each, Prepared)]
@@ -86,42 +99,66 @@ class Batches:
 
     # --- gathering --------------------------------------------------------------------------------------------------
 
-    def _gather(self, inbox: Inbox, record: FileRecord, hold: Callable[[str], None]) -> list[FileRecord]:
-        """Claim the ready files beside one, by name; none where others of the folder are still settling."""
-        folder = relative_parent(record.relative_path)
+    def _gather(self, inbox: Inbox, record: FileRecord, hold: Callable[[str], None]) -> list[FileRecord] | FileRecord:
+        """Claim the files beside one, by name, also those other workers claimed just now for the same purpose.
+
+        Return the record alone where another worker took it over, or where others of the folder are still settling.
+        """
         with self._gathering:
-            beside = [
-                each
-                for each in self._ledger.find_files(
-                    watch_folder=inbox.folder.name,
-                    states=[FileState.WAITING, FileState.SENDING],
-                    below=folder,
-                    in_inbox=True,
-                    limit=FOLDER_LIMIT,
-                )
-                if relative_parent(each.relative_path) == folder and each.key != record.key
-            ]
-            if any(each.state is FileState.SENDING and each.intent_at is None for each in beside):
-                return []  # another worker gathers this folder, or claimed one of it just now
-            waiting = [each for each in beside if each.state is FileState.WAITING and each.key not in self._alone]
-            if not all(each.ready for each in waiting):
-                return []
-            waiting.sort(key=lambda each: each.relative_path)
-            now = self._clock.now()
-            claimed = [
-                each.change(
-                    state=FileState.SENDING, state_at=now, claimed_by=record.claimed_by, ready=False, intent_at=None
-                )
-                for each in waiting[: self._service.abilities.batch_limit - 1]
-            ]
-            if claimed:
-                for each in claimed:
-                    hold(each.key)
+            for _ in range(GATHERING_TRIES):
+                current = self._ledger.file(record.key)
+                if current is None or current.version != record.version:
+                    return record
+                beside = self._beside(inbox, record)
+                if not all(each.ready or each.detail == NOT_COMPLETE for each in beside if each.state is WAITING):
+                    return self._put_off(record)
                 try:
-                    self._ledger.commit(*claimed)
+                    return self._claim(record, beside[: self._service.abilities.batch_limit - 1], hold)
                 except StaleRecord:
-                    return []  # one of them was seen to change, or claimed, at this moment
-        return sorted([record, *claimed], key=lambda each: each.relative_path)
+                    continue  # one of them was seen to change, or claimed, at this moment
+            return self._put_off(record)
+
+    def _beside(self, inbox: Inbox, record: FileRecord) -> list[FileRecord]:
+        """Return the other files of a folder that go into the next upload, by name, those still settling too."""
+        folder = relative_parent(record.relative_path)
+        found = self._ledger.find_files(
+            watch_folder=inbox.folder.name,
+            states=[FileState.WAITING, FileState.SENDING],
+            below=folder,
+            in_inbox=True,
+            limit=FOLDER_LIMIT,
+        )
+        return sorted(
+            (
+                each
+                for each in found
+                if relative_parent(each.relative_path) == folder
+                and each.key != record.key
+                and each.key not in self._alone
+                and (each.state is WAITING or self._is_only_claimed(each, record))
+            ),
+            key=lambda each: each.relative_path,
+        )
+
+    def _is_only_claimed(self, each: FileRecord, record: FileRecord) -> bool:
+        """Return whether a worker of this process has claimed a file and comes here next: nothing of it is begun."""
+        return each.intent_at is None and each.claimed_by == record.claimed_by and each.key not in self._gathered
+
+    def _claim(self, record: FileRecord, beside: Sequence[FileRecord], hold: Callable[[str], None]) -> list[FileRecord]:
+        now = self._clock.now()
+        claimed = [
+            each.change(
+                state=FileState.SENDING, state_at=now, claimed_by=record.claimed_by, ready=False, intent_at=None
+            )
+            for each in beside
+        ]
+        if claimed:
+            self._ledger.commit(*claimed)
+        for each in claimed:
+            hold(each.key)
+        together = sorted([record, *claimed], key=lambda each: each.relative_path)
+        self._gathered |= {each.key for each in together}
+        return together
 
     def _put_off(self, record: FileRecord) -> FileRecord:
         changed = record.change(

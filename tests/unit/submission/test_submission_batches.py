@@ -172,3 +172,34 @@ def test_two_fail_and_one_waits_for_people_while_the_others_are_exported(
     service.show(tasks["05.pdf"].id, ServiceTaskState.PENDING_START)
     bench.run()
     assert len(bench.names("output")) == 20
+
+
+def test_files_that_other_workers_claimed_at_the_same_moment_are_in_the_upload_too(
+    bench: Workbench, service: MemoryUploadService
+) -> None:
+    dropped(bench, "a/1.pdf", "a/2.pdf", "a/3.pdf")
+    bench.settle()
+    sibling = bench.parts.ledger.claim("invoices", claimed_by=bench.parts.agent_id, now=bench.clock.now())
+    assert sibling is not None
+    bench.parts.files_in_hand.hold(sibling.key)
+    bench.send()
+    assert uploaded(service) == [("a", ["1.pdf", "2.pdf", "3.pdf"])]
+    assert bench.parts.batches.work(bench.inboxes[0], sibling, hold=lambda _key: None) == [sibling]
+    assert len(uploaded(service)) == 1
+
+
+def test_a_file_that_waits_for_its_folder_keeps_no_other_waiting(
+    bench: Workbench, service: MemoryUploadService
+) -> None:
+    dropped(bench, "a/1.pdf")
+    bench.settle()
+    bench.drop("a/2.pdf")
+    bench.scan()
+    bench.clock.advance(1.8)
+    bench.send()
+    assert uploaded(service) == []
+    bench.clock.advance(0.3)  # the second has settled, the first is not looked at again yet
+    bench.detects[0].look_at_due()
+    assert not bench.file("a/1.pdf").ready
+    bench.send()
+    assert uploaded(service) == [("a", ["1.pdf", "2.pdf"])]
