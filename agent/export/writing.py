@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agent.errors import LocalTrouble, Stopping, TaskFatal, TaskTransient
@@ -29,6 +29,25 @@ logger = logging.getLogger(__name__)
 
 LEASE_SHARE = 0.8
 """What would outlast this share of the lease is cancelled (design.md §4)."""
+
+
+@dataclass(slots=True)
+class Pace:
+    """How long one export has been written, in monotonic seconds: since `began`, `waited` of it for the service."""
+
+    began: float
+    waited: float = 0.0
+
+    def trouble(self, now: float) -> LocalTrouble | TaskTransient:
+        """Return whose fault it is that the lease does not suffice."""
+        if self.waited >= (now - self.began) / 2:
+            message = "writing the export takes longer than its lease"
+            return TaskTransient(message, hint="look at the network's speed")
+        return LocalTrouble(
+            f"the output took {now - self.began - self.waited:.0f} s to be written to: longer than the lease",
+            reason=LaneReason.IO_ERROR,
+            hint="look whether its disk or share answers; it goes on by itself",
+        )
 
 
 class Writing:
@@ -67,11 +86,12 @@ class Writing:
         """
         staged: list[PlannedFile] = []
         amount = Amount()
+        pace = Pace(self._clock.monotonic())
         try:
             for index, planned in enumerate(record.plan):
                 staged.append(planned)
                 file = files[index % len(files)]
-                staged[-1] = self._stage_one(folder, planned, file, amount=amount, give_up_at=give_up_at)
+                staged[-1] = self._stage_one(folder, planned, file, amount=amount, pace=pace, give_up_at=give_up_at)
             # Names too: a staged file that a power loss took would later count as published and taken by a reader.
             self._sync(folder, [(planned.root, planned.staged) for planned in staged])
             # A share that went away leaves an empty folder behind: what was written there is not in the output.
@@ -88,13 +108,22 @@ class Writing:
         return changed
 
     def _stage_one(
-        self, folder: WatchFolder, planned: PlannedFile, file: ExportFile, *, amount: Amount, give_up_at: float
+        self,
+        folder: WatchFolder,
+        planned: PlannedFile,
+        file: ExportFile,
+        *,
+        amount: Amount,
+        pace: Pace,
+        give_up_at: float,
     ) -> PlannedFile:
+        asked_at = self._clock.monotonic()
         with self._chunks(folder, file) as chunks:
+            pace.waited += self._clock.monotonic() - asked_at
             result = publishing.stage(
                 root_of(folder, planned.root),
                 planned.staged,
-                amount.counted(self._in_time(chunks, give_up_at=give_up_at)),
+                amount.counted(self._in_time(chunks, pace=pace, give_up_at=give_up_at)),
                 file_mode=folder.export.file_mode,
                 folder_mode=folder.export.folder_mode,
                 min_free=self._min_free,
@@ -106,14 +135,19 @@ class Writing:
             return nullcontext(iter([content_bytes(file, folder.export)]))
         return self._service.download(file)
 
-    def _in_time(self, chunks: Iterator[bytes], *, give_up_at: float) -> Iterator[bytes]:
-        for chunk in chunks:
+    def _in_time(self, chunks: Iterator[bytes], *, pace: Pace, give_up_at: float) -> Iterator[bytes]:
+        """Pass chunks on while the lease lasts; what outlasts it is blamed on whoever took longer, network or disk."""
+        while True:
+            asked_at = self._clock.monotonic()
+            chunk = next(chunks, None)
             if self._stop.is_set():
                 raise Stopping("the agent stops")
-            if self._clock.monotonic() > give_up_at:
-                raise TaskTransient(
-                    "writing the export takes longer than its lease", hint="look at the network's speed"
-                )
+            now = self._clock.monotonic()
+            pace.waited += now - asked_at
+            if now > give_up_at:
+                raise pace.trouble(now)
+            if chunk is None:
+                return
             yield chunk
 
     def _sync(self, folder: WatchFolder, places: Iterable[tuple[str, str]]) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import os
 import stat
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +29,8 @@ from agent.model import (
 from agent.rules.naming import is_staged_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 PDF = b"%PDF-1.4 the document"
@@ -171,9 +173,27 @@ def test_a_stop_leaves_nothing(site: Site) -> None:
     assert site.outputs() == {}
 
 
-def test_what_takes_too_long_is_given_up_before_the_lease_ends(site: Site) -> None:
+def test_what_takes_too_long_is_given_up_before_the_lease_ends(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(_file: ExportFile) -> AbstractContextManager[Iterator[bytes]]:
+        site.bench.clock.advance(100.0)
+        return nullcontext(iter([PDF]))
+
+    monkeypatch.setattr(site.bench.service, "download", slow)
     with pytest.raises(TaskTransient, match="longer than its lease"):
-        site.stage(content("a.csv"), give_up_at=site.bench.process_clock.monotonic() - 1)
+        site.stage(download("a.pdf"), give_up_at=site.bench.process_clock.monotonic() + 50.0)
+
+
+def test_an_output_that_takes_too_long_is_no_fault_of_the_task(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = publishing.stage
+
+    def hanging(*arguments: Any, **options: Any) -> Any:
+        staged = real(*arguments, **options)
+        site.bench.clock.advance(100.0)
+        return staged
+
+    monkeypatch.setattr(publishing, "stage", hanging)
+    with pytest.raises(LocalTrouble, match="the output took 100 s"):
+        site.stage(download("a.pdf"), content("a.csv"), give_up_at=site.bench.process_clock.monotonic() + 50.0)
 
 
 def test_published_files_have_the_rights_of_their_folder_or_those_configured(tmp_path: Path) -> None:
