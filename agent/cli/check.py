@@ -49,7 +49,14 @@ def check(ctx: click.Context, *, schema: bool, schema_only: bool, as_json: bool)
             raise
         echo_json({"ok": False, "configuration": str(path), "problems": [asdict(each) for each in error.problems]})
         return EXIT_USAGE
-    return _show(path, _findings(path, loaded, schema_only=schema_only), as_json=as_json)
+    url = None if schema_only else _webhook_url(loaded.settings)
+    return _show(path, _findings(path, loaded, schema_only=schema_only), webhook_url=url, as_json=as_json)
+
+
+def _webhook_url(settings: Settings) -> str | None:
+    from agent.runtime.checking import webhook_url  # noqa: PLC0415 -- `fsagent --help` must not pay for it
+
+    return webhook_url(settings)
 
 
 def _findings(path: Path, loaded: Loaded, *, schema_only: bool) -> Iterator[Finding]:
@@ -78,13 +85,15 @@ def _findings_here(settings: Settings) -> Iterator[Finding]:
 
     clock = SystemClock()
     yield from checking.check_own_folders(settings)
-    ledger_id = None
+    ledger_id, is_ours = None, False
     try:
         with reading_ledger(settings) as ledger:
             if ledger is not None:
                 ledger_id = ledger.ledger_id
-                runs = "an agent runs" if is_running(settings) else "no agent runs"
-                yield checking.Finding(checking.Level.GOOD, "ledger", f"can be read; {runs}")
+                runs = is_running(settings)
+                is_ours = runs and checking.listens(ledger)
+                message = f"can be read; {'an' if runs else 'no'} agent runs"
+                yield checking.Finding(checking.Level.GOOD, "ledger", message)
     except AgentError as error:
         yield checking.ledger_problem(error)
     yield from checking.check_folders(settings, clock=clock, ledger_id=ledger_id)
@@ -93,9 +102,10 @@ def _findings_here(settings: Settings) -> Iterator[Finding]:
         yield from checking.check_service(settings, service)
     finally:
         service.close()
+    yield from checking.check_webhooks(settings, is_ours=is_ours)
 
 
-def _show(path: Path, findings: Iterator[Finding], *, as_json: bool) -> int:
+def _show(path: Path, findings: Iterator[Finding], *, webhook_url: str | None, as_json: bool) -> int:
     from agent.runtime.checking import Level  # noqa: PLC0415 -- as above
 
     marks = marks_for()
@@ -108,5 +118,6 @@ def _show(path: Path, findings: Iterator[Finding], *, as_json: bool) -> int:
             click.echo(f"{sign[finding.level]} {one_line(f'{finding.subject}: {finding.message}{what_to_do}')}")
     is_good = all(finding.level is not Level.PROBLEM for finding in seen)
     if as_json:
-        echo_json({"ok": is_good, "configuration": str(path), "findings": [asdict(finding) for finding in seen]})
+        found = [asdict(finding) for finding in seen]
+        echo_json({"ok": is_good, "configuration": str(path), "webhook_url": webhook_url, "findings": found})
     return EXIT_DONE if is_good else EXIT_FAILED

@@ -7,24 +7,27 @@ nothing: every check is a Finding.
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from agent.errors import AgentError, CredentialsRefused, ServiceTrouble, SetupRefused
+from agent.errors import AgentError, CredentialsRefused, ServiceTrouble, SetupRefused, UserError
 from agent.folders import system
 from agent.folders.roots import DAMAGED, MARKER, read_marker
 from agent.folders.trouble import said
 from agent.ledger.network import network_file_system as network_of_ledger
 from agent.rules.naming import for_display
 from agent.runtime import probing
+from agent.runtime.control import STATUS_NOTE
+from agent.runtime.lanes import WEB_LANE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from agent.model import Settings, WatchFolder
-    from agent.ports import Clock, Service
+    from agent.ports import Clock, Ledger, Service
 
 
 class Level(StrEnum):
@@ -248,6 +251,10 @@ def check_service(settings: Settings, service: Service) -> Iterator[Finding]:
 def _check_projects(settings: Settings, service: Service) -> Iterator[Finding]:
     try:
         known = {project.id: project.name for project in service.projects()}
+    except UserError as impossible:
+        hint = f"{impossible.hint}; a wrong one shows with the first file"
+        yield _warning("projects", f"cannot be looked up: {impossible.message}", hint)
+        return
     except SetupRefused as refused:
         message = f"the service does not list its projects ({refused.message})"
         yield _warning("projects", message, "look project_id up in the service; a wrong one shows with the first file")
@@ -261,6 +268,45 @@ def _check_projects(settings: Settings, service: Service) -> Iterator[Finding]:
             yield _good(subject, for_display(known[folder.project_id]) or "known to the service")
         else:
             yield _problem(subject, "the service has no such project", "type: fsagent projects list")
+
+
+# --- webhooks --------------------------------------------------------------------------------------------------------
+
+_EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 -- recognised, not listened on
+
+
+def webhook_url(settings: Settings) -> str | None:
+    """Return the address at which webhooks of the service arrive, secret and all; None where none do."""
+    web, secret = settings.web, settings.service.webhook_secret
+    if not secret or web.port is None:
+        return None
+    host = socket.gethostname() if web.host in _EVERYWHERE else web.host
+    host = f"[{host}]" if ":" in host else host
+    return f"http://{host}:{web.port}/webhooks/{settings.service.type.value}/{secret}"
+
+
+def listens(ledger: Ledger) -> bool:
+    """Return whether the running agent, by its own note, has the address of `web.listen`."""
+    note = ledger.note(STATUS_NOTE) or {}
+    return not any(lane["lane"] == WEB_LANE for lane in note.get("lanes", ()))
+
+
+def check_webhooks(settings: Settings, *, is_ours: bool) -> Iterator[Finding]:
+    """Show where webhooks arrive, and check that the port is free or `is_ours`: of the running agent."""
+    url, web = webhook_url(settings), settings.web
+    if url is None or web.port is None:
+        return
+    hint = "enter it at the service; where a proxy leads to it from outside, with the proxy's address in front"
+    yield Finding(Level.GOOD, "webhook", url, hint)
+    subject = f"web.listen {web.host}:{web.port}"
+    trouble = probing.try_listening(web.host, web.port)
+    if not trouble:
+        yield _good(subject, "is free")
+    elif is_ours:
+        yield _good(subject, "the running agent listens")
+    else:
+        hint = "end the program that uses it, or set another; until then no webhook arrives, and results are polled for"
+        yield _problem(subject, trouble, hint)
 
 
 def _shown(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Tries what an agent will do in a folder: make, rename and delete a hidden file, and be told of it by an event.
+"""Tries what an agent will do: make, rename and delete a hidden file in a folder, be told of it by an event, listen.
 
 Serves `checking`. Leaves nothing behind, and what it makes is junk to every running agent's filter.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import socket
+import sys
 import threading
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -83,6 +85,21 @@ def mapped_drive(path: Path) -> str:
         return path.drive if network_file_system(path) else ""
     except OSError:
         return ""  # a folder that is away has its own finding
+
+
+def try_listening(host: str, port: int) -> str:
+    """Take an address for a moment; return why that cannot be, "" where it can."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as candidate:
+        try:
+            if sys.platform == "win32":  # there SO_REUSEADDR would share a port that is in use
+                candidate.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+            else:
+                candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            candidate.bind((host, port))
+        except (OSError, UnicodeError) as error:
+            return getattr(error, "strerror", None) or str(error)
+    return ""
 
 
 class Events:

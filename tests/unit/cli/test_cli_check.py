@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import json
 import os
-from typing import TYPE_CHECKING
+import socket
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes.office import NOWHERE, Office, Result, run
 
 from agent.app import running_agent
 from agent.sandbox.faults import Fault
+from agent.sandbox.sendai.settings import SendaiSettings
 from agent.sandbox.server import SandboxServer
 from agent.sandbox.settings import DEMO_PROJECT_ID
+from agent.sandbox.typless.settings import TyplessSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -265,6 +269,135 @@ def test_a_service_that_is_away_is_a_problem(office: Office) -> None:
     assert result.status == 1
     (line,) = problems(result)
     assert "cannot reach" in line
+
+
+# --- services without projects ---------------------------------------------------------------------------------------
+
+SECRET = "webhooks-come-in-here_0123456789"
+
+
+class Desk:
+    """A configuration for a service of another type."""
+
+    def __init__(self, base: Path, service: dict[str, Any], folder: dict[str, Any], **sections: Any) -> None:
+        self.config = base / "config.yaml"
+        for name in ("inbox", "output"):
+            (base / name).mkdir()
+        watch_folder = {"inbox": "inbox", "output": "output", **folder}
+        document = {"service": service, "state_dir": "state", "watch_folders": [watch_folder], **sections}
+        self.config.write_text(json.dumps(document), encoding="utf-8")
+        self.config.chmod(0o600)
+
+    def check(self, *arguments: str) -> Result:
+        return run("-c", self.config, "check", *arguments)
+
+
+def sendai(base: Path, url: str, **changes: Any) -> Desk:
+    settings = SendaiSettings()
+    service = {"type": "sendai", "url": url, "api_key": settings.api_key, "team_id": settings.team_id, **changes}
+    return Desk(base, service, {"project_id": settings.projects[0]})
+
+
+def typless(base: Path, url: str, *, listen: str | None = None, **changes: Any) -> Desk:
+    service = {"type": "typless", "url": f"{url}/api", "api_key": TyplessSettings().api_key, **changes}
+    return Desk(base, service, {"document_type_name": "line-item-invoice"}, web={"listen": listen})
+
+
+OTHERS = pytest.mark.parametrize(("make", "settings"), [(sendai, SendaiSettings()), (typless, TyplessSettings())])
+
+
+@OTHERS
+def test_a_service_without_a_list_of_projects_is_checked_by_its_key(tmp_path: Path, make: Any, settings: Any) -> None:
+    with SandboxServer(settings) as server:
+        result = make(tmp_path, server.url).check()
+
+    assert result.status == 0, result.out
+    assert any(line.startswith("✓ service") and "takes the credentials" in line for line in result.out.splitlines())
+    assert any(line.startswith("⚠ projects") and "cannot be looked up" in line for line in result.out.splitlines())
+
+
+@OTHERS
+def test_a_wrong_key_is_a_problem_and_is_not_shown(tmp_path: Path, make: Any, settings: Any) -> None:
+    with SandboxServer(settings) as server:
+        result = make(tmp_path, server.url, api_key="another-key-than-that").check()
+
+    assert result.status == 1
+    (line,) = problems(result)
+    assert "service.api_key" in line
+    assert "another-key" not in result.out
+
+
+@OTHERS
+def test_nothing_is_sent_by_a_check(tmp_path: Path, make: Any, settings: Any) -> None:
+    with SandboxServer(settings) as server:
+        make(tmp_path, server.url).check()
+
+        assert {seen.method for seen in server.sandbox.requests.recent()} == {"GET"}
+
+
+# --- webhooks --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield other
+
+
+@pytest.fixture
+def free_port(listener: socket.socket) -> int:
+    port: int = listener.getsockname()[1]
+    listener.close()
+    return port
+
+
+def test_the_full_address_of_webhooks_is_shown(tmp_path: Path, free_port: int) -> None:
+    desk = typless(tmp_path, NOWHERE, listen=f"127.0.0.1:{free_port}", webhook_secret=SECRET)
+    url = f"http://127.0.0.1:{free_port}/webhooks/typless/{SECRET}"
+
+    (line,) = [line for line in desk.check().out.splitlines() if "webhook:" in line]
+    assert line.startswith(f"✓ webhook: {url}; ")
+    assert desk.check("--json").document["webhook_url"] == url
+
+
+@pytest.mark.parametrize("everywhere", ["0.0.0.0", "[::]"])
+def test_the_address_names_this_machine_where_all_its_addresses_are_listened_on(
+    tmp_path: Path, free_port: int, everywhere: str
+) -> None:
+    desk = typless(tmp_path, NOWHERE, listen=f"{everywhere}:{free_port}", webhook_secret=SECRET)
+
+    url = desk.check("--json").document["webhook_url"]
+    assert url == f"http://{socket.gethostname()}:{free_port}/webhooks/typless/{SECRET}"
+
+
+def test_a_port_for_webhooks_that_is_free_is_good(tmp_path: Path, free_port: int) -> None:
+    result = typless(tmp_path, NOWHERE, listen=f"127.0.0.1:{free_port}", webhook_secret=SECRET).check()
+
+    assert f"✓ web.listen 127.0.0.1:{free_port}: is free" in result.out
+
+
+def test_a_port_for_webhooks_that_another_program_has_is_a_problem(tmp_path: Path, listener: socket.socket) -> None:
+    port = listener.getsockname()[1]
+    with SandboxServer(TyplessSettings()) as server:
+        result = typless(tmp_path, server.url, listen=f"127.0.0.1:{port}", webhook_secret=SECRET).check()
+
+    assert result.status == 1
+    (line,) = problems(result)
+    assert f"web.listen 127.0.0.1:{port}" in line
+    assert "results are polled for" in line
+
+
+def test_without_webhooks_there_is_no_address(tmp_path: Path) -> None:
+    result = typless(tmp_path, NOWHERE).check("--json")
+
+    assert result.document["webhook_url"] is None
+    assert not [finding for finding in result.document["findings"] if finding["subject"].startswith("web")]
+
+
+def test_the_file_alone_has_no_address_either(tmp_path: Path) -> None:
+    desk = typless(tmp_path, NOWHERE, listen="127.0.0.1:8765", webhook_secret=SECRET)
+
+    assert desk.check("--schema-only", "--json").document["webhook_url"] is None
 
 
 # --- beside an agent -------------------------------------------------------------------------------------------------
