@@ -41,6 +41,8 @@ _SECTIONS: dict[str, type[Section]] = {
     "web": WebSection,
     "logging": LoggingSection,
 }
+_HOLDS_SECRETS = ("service",)
+"""A secret may stand right behind the section's name, where a line break or an indent went astray."""
 _SECRET_KEY = re.compile(r"secret|token|passw|credential|api_?key", re.IGNORECASE)
 _SECRET_IN_TEXT = re.compile(r"(secret|token|passw\w*|credential\w*|api_?key)[\w.-]*\s*[:=]\s*\S", re.IGNORECASE)
 
@@ -98,7 +100,9 @@ def explain(error: ErrorDetails, reading: Reading) -> tuple[Path, ConfigurationP
 
 def found(reading: Reading, path: Path) -> str:
     """Return what stands at a path, as written: variables not filled in, secrets not shown."""
-    if any(isinstance(part, str) and _SECRET_KEY.search(part) and not part.endswith("_file") for part in path):
+    if path == _HOLDS_SECRETS or any(
+        isinstance(part, str) and _SECRET_KEY.search(part) and not part.endswith("_file") for part in path
+    ):
         return "a value that is not shown here"
     place = reading.places.get(path)
     value = _value_at(reading.data, path)

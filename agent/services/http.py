@@ -30,6 +30,7 @@ from agent.services.answers import (
 )
 from agent.services.exchange import Exchange, InFlight
 from agent.services.limits import Gate
+from agent.services.masking import Masking
 from agent.services.pools import Pools
 from agent.services.tokens import Tokens
 from agent.services.trouble import TRANSPORT_ERRORS, trouble_of
@@ -45,8 +46,6 @@ _BASE_ALLOWANCE = 600.0
 """Seconds a whole request may take beside its size over `min_speed` (design.md §2)."""
 _CONNECT_LIMIT = 30.0
 """Seconds to wait for a connection, where `timeout` is not shorter."""
-_SHORTEST_SECRET = 8
-"""Characters below which a word is no secret, and may be one of a sentence."""
 
 
 class ServiceSession:
@@ -65,6 +64,7 @@ class ServiceSession:
         self._tokens = Tokens(self._fetch_token, clock=clock)
         self._credentials: Credentials = key or self._tokens
         self._scheme = key.scheme if key else "Bearer"
+        self._masking = Masking((settings.client_secret, *settings.api_key.split()))
         self._in_flight = InFlight()
         self._pools_lock = threading.Lock()
         self._pools: Pools | None = None
@@ -181,7 +181,10 @@ class ServiceSession:
     def headers(self, token: str | None) -> dict[str, str]:
         """Return the headers of every request; the token goes nowhere else."""
         headers = {"User-Agent": self._user_agent, "Accept-Encoding": "identity", "Accept": "*/*"}
-        return headers | {"Authorization": f"{self._scheme} {token}"} if token is not None else headers
+        if token is None:
+            return headers
+        self._masking.add(token)
+        return headers | {"Authorization": f"{self._scheme} {token}"}
 
     def heed(self, answer: Answer) -> Answer:
         """Keep the quiet an answer asks for (design.md §3: Retry-After binds every request to that service)."""
@@ -194,11 +197,8 @@ class ServiceSession:
 
     def _without_secrets(self, answer: Answer) -> Answer:
         """Return a refusal without the secrets some services repeat in it: its words go into logs and notes."""
-        body = answer.body
-        for secret in (self._settings.client_secret, *self._settings.api_key.split()):
-            if len(secret) >= _SHORTEST_SECRET:
-                body = body.replace(secret.encode(), b"***")
-        return replace(answer, body=body)
+        headers = {name: self._masking.over(value.encode()).decode() for name, value in answer.headers.items()}
+        return replace(answer, headers=headers, body=self._masking.over(answer.body))
 
     def enter(self) -> None:
         """Wait for this request's turn. Raises ServiceUnavailable while the service asked for quiet, or once closed."""

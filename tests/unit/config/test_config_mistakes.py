@@ -344,3 +344,11 @@ def test_a_missing_file_is_a_problem_that_names_the_way_out(tmp_path: Path) -> N
 def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"is a folder|cannot be read"):
         load(tmp_path, environment={})
+
+
+def test_a_secret_in_place_of_its_section_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("service: hush-hush\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError) as raised:
+        load(tmp_path / "config.yaml", environment={})
+    assert "service: expected keys and values, found a value that is not shown here" in str(raised.value)
+    assert "hush-hush" not in str(raised.value)
