@@ -1,4 +1,4 @@
-"""Makes the fakes (`from fakes.memory_service import MemoryService`) and their fixtures known to every test."""
+"""Makes the fakes (`from fakes.memory_service import MemoryService`), their fixtures and the canary known to all."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-pytest_plugins = ["fakes.service_fixtures"]
+pytest_plugins = ["fakes.service_fixtures", "faults.canary"]

@@ -103,8 +103,13 @@ def test_told_twice_it_is_out_at_once_and_recovery_sends_no_second_task(held: Si
         line.wait_held()
         running.process.terminate()
         began = time.monotonic()
-        # A second signal in the same instant is one signal to the kernel: it is told again until it heard.
-        wait_until(lambda: running.process.poll() is not None or running.process.terminate(), seconds=STOP_PATIENCE)
+
+        def told_again() -> bool:
+            # Two signals in the same instant are one to the kernel: it is told until it heard the second.
+            running.process.terminate()
+            return running.process.poll() is not None
+
+        wait_until(told_again, seconds=STOP_PATIENCE)
         took = time.monotonic() - began
     assert (running.process.returncode, took < STOP_PATIENCE / 2) == (HARD_EXIT, True), took
     line.release()

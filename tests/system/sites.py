@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
+from faults import canary
+
 import agent
 from agent.config.loading import load
 from agent.runtime.control import STATUS_NOTE
@@ -164,7 +166,7 @@ class Process:
 
 def completed(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command of fsagent to its end."""
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "agent", *arguments],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONUTF8": "1", **(environment or {})},
@@ -175,6 +177,8 @@ def completed(*arguments: str, environment: Mapping[str, str] | None = None) -> 
         timeout=PATIENCE,
         check=False,
     )
+    canary.look_at(*arguments, done.stdout, done.stderr, what=arguments)
+    return done
 
 
 class SandboxProcess:
@@ -284,7 +288,8 @@ class Site:
         self.settings["service"].update(service or {})
         self.settings["retry"].update(retry or {})
         # Every JSON document is a YAML document.
-        self.config.write_text(json.dumps(self.settings, ensure_ascii=False, indent=1), encoding="utf-8")
+        document = canary.at_debug_level(self.settings)
+        self.config.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
         if os.name == "posix":
             self.config.chmod(0o600)
 
