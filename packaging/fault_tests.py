@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 FAULTS = REPOSITORY / "tests" / "faults"
 ENVIRONMENT = REPOSITORY / ".venv"
 PYTHON = ENVIRONMENT / "bin" / "python"
-WORKERS = "2"
+WORKERS = "4"  # more than cores: many tests wait for others
 
 
 def debian_packages() -> list[str]:
