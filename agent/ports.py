@@ -102,13 +102,10 @@ class Service(Protocol):
         counts as inside. The caller leaves out tasks its ledger knows. Safe to repeat.
         """
 
-    def find_ready(self, own: Sequence[TaskReference]) -> Sequence[Task]:
-        """Return tasks that wait for export, oldest first.
+    def find_ready(self) -> Sequence[Task]:
+        """Return the account's tasks that wait for export, oldest first; none where the service has no list."""
 
-        All of the account where the service lists them, else those of `own`.
-        """
-
-    def find_ended(self, own: Sequence[TaskReference], *, completed: bool) -> Sequence[Task]:
+    def find_ended(self, *, completed: bool) -> Sequence[Task]:
         """Return tasks that failed, timed out or were canceled (with `completed`: those too); as `find_ready`."""
 
     def get_task(self, task_id: str, *, project_id: str = "") -> Task:

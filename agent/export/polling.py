@@ -30,7 +30,7 @@ class Polling:
         """Return the exports that may be started now, oldest first. Raises ServiceTrouble and LedgerUnavailable."""
         if not self._service.abilities.lists_tasks:
             return self._recorded(folders)
-        tasks = self._service.find_ready(())
+        tasks = self._service.find_ready()
         if not tasks:
             return []
         by_name = {folder.name: folder for folder in folders}

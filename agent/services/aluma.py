@@ -49,7 +49,6 @@ if TYPE_CHECKING:
         Project,
         ServiceSettings,
         Task,
-        TaskReference,
         Upload,
     )
     from agent.ports import Clock
@@ -123,16 +122,14 @@ class AlumaService:
 
     # --- tasks ---
 
-    def find_ready(self, own: Sequence[TaskReference]) -> Sequence[Task]:
-        """List what waits for export; `own` is not needed, the service lists by state."""
-        del own
+    def find_ready(self) -> Sequence[Task]:
+        """List what waits for export."""
         _, tasks = self._list(state=ServiceTaskState.PENDING_START, client_action=assumed.ACTION)
         ready = ServiceTaskState.PENDING_START
         return tuple(task for task in tasks if task.state is ready and task.client_action == assumed.ACTION)
 
-    def find_ended(self, own: Sequence[TaskReference], *, completed: bool) -> Sequence[Task]:
+    def find_ended(self, *, completed: bool) -> Sequence[Task]:
         """List each final state by itself; a list of everything would grow with 72 h of work."""
-        del own
         states = [ServiceTaskState.FAILED, ServiceTaskState.TIMED_OUT, ServiceTaskState.CANCELED]
         if completed:
             states.append(ServiceTaskState.COMPLETED)

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
         Lookup,
         Project,
         ServiceSettings,
-        TaskReference,
         Upload,
     )
     from agent.ports import Clock
@@ -132,22 +131,14 @@ class TyplessService:
 
     # --- tasks ---
 
-    def find_ready(self, own: Sequence[TaskReference]) -> Sequence[Task]:
-        """Poll for each of `own`: there is no list."""
-        return tuple(task for task in self._each(own) if task.state is ServiceTaskState.PENDING_START)
+    def find_ready(self) -> Sequence[Task]:
+        """Return nothing: there is no list."""
+        return ()
 
-    def find_ended(self, own: Sequence[TaskReference], *, completed: bool) -> Sequence[Task]:
-        """Poll for each of `own`; a successful one has a result, so it waits for export."""
+    def find_ended(self, *, completed: bool) -> Sequence[Task]:
+        """Return nothing: there is no list."""
         del completed
-        ended = {ServiceTaskState.FAILED, ServiceTaskState.EXPIRED}
-        return tuple(task for task in self._each(own) if task.state in ended)
-
-    def _each(self, own: Sequence[TaskReference]) -> Iterator[Task]:
-        for reference in own:
-            try:
-                yield self.get_task(reference.id, project_id=reference.project_id)
-            except TaskMoved:
-                continue  # as a list would leave out what it does not have
+        return ()
 
     def get_task(self, task_id: str, *, project_id: str = "") -> Task:
         """Poll for one extraction; a result is kept for its export."""

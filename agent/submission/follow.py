@@ -7,6 +7,7 @@ else, or never heard of again. It plans the filing of the source; `file_away` ca
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.errors import TaskMoved
@@ -58,7 +59,7 @@ class Follow:
         if not some:
             return False
         completed = any(not exports(name) for name in self._folders_with_open_tasks())
-        ended = self._service.find_ended((), completed=completed)
+        ended = self._service.find_ended(completed=completed)
         for start in range(0, len(ended), PAGE):
             page = ended[start : start + PAGE]
             known = self._ledger.known_tasks([task.id for task in page])
@@ -147,7 +148,10 @@ def end_failed(ledger: Ledger, record: TaskRecord, *, reason: Reason, detail: st
         ledger.commit(changed, event)
         return
     logger.warning("%s: task %s: %s: %s", record.watch_folder, record.task_id, reason.value, detail)
-    ledger.commit(changed, event, rejected_source(source, reason=reason, detail=detail, now=now))
+    rejected = rejected_source(source, reason=reason, detail=detail, now=now)
+    if record.upload_id:  # the note names the task that failed, not the upload it is of
+        rejected = replace(rejected, task_id=record.task_id)
+    ledger.commit(changed, event, rejected)
 
 
 def rejected_source(source: FileRecord, *, reason: Reason, detail: str, now: float) -> FileRecord:

@@ -155,7 +155,7 @@ def test_tasks_that_wait_for_export_are_listed_oldest_first(harness: Harness) ->
     tasks = [harness.submit(f"{number}.pdf", f"key-{number}") for number in range(3)]
     for task in tasks:
         harness.ready(task)
-    assert [task.id for task in harness.service.find_ready([])] == [task.id for task in tasks]
+    assert [task.id for task in harness.service.find_ready()] == [task.id for task in tasks]
 
 
 def test_starting_an_export_gives_its_specification(harness: Harness) -> None:
@@ -169,7 +169,7 @@ def test_a_started_export_is_not_ready_and_not_started_twice(harness: Harness) -
     harness.service.start_export(task)
     with pytest.raises(TaskMoved):
         harness.service.start_export(task)
-    assert not list(harness.service.find_ready([]))
+    assert not list(harness.service.find_ready())
 
 
 def test_the_files_of_a_specification_can_be_fetched(harness: Harness) -> None:
@@ -213,7 +213,7 @@ def test_a_canceled_export_is_ready_again_at_once(harness: Harness) -> None:
     task = harness.ready(harness.submit())
     harness.service.start_export(task)
     harness.service.cancel_export(task.id)
-    assert [one.id for one in harness.service.find_ready([])] == [task.id]
+    assert [one.id for one in harness.service.find_ready()] == [task.id]
 
 
 def test_a_failed_export_ends_the_task_as_failed(harness: Harness) -> None:
@@ -221,7 +221,7 @@ def test_a_failed_export_ends_the_task_as_failed(harness: Harness) -> None:
     harness.service.start_export(task)
     harness.service.fail_export(task.id, "no such place")
     harness.reaches(task, ServiceTaskState.FAILED)
-    assert [one.id for one in harness.service.find_ended([], completed=False)] == [task.id]
+    assert [one.id for one in harness.service.find_ended(completed=False)] == [task.id]
 
 
 def test_a_lost_lease_puts_the_task_back_and_is_not_completed(harness: Harness) -> None:
@@ -230,7 +230,7 @@ def test_a_lost_lease_puts_the_task_back_and_is_not_completed(harness: Harness) 
     harness.pass_time(1800)
     with pytest.raises(TaskMoved):
         harness.service.complete_export(task.id)
-    assert [one.id for one in harness.service.find_ready([])] == [task.id]
+    assert [one.id for one in harness.service.find_ready()] == [task.id]
 
 
 def test_completed_tasks_are_listed_only_when_asked_for(harness: Harness) -> None:
@@ -238,8 +238,8 @@ def test_completed_tasks_are_listed_only_when_asked_for(harness: Harness) -> Non
     harness.service.start_export(task)
     harness.service.complete_export(task.id)
     harness.reaches(task, ServiceTaskState.COMPLETED)
-    assert not list(harness.service.find_ended([], completed=False))
-    assert [one.id for one in harness.service.find_ended([], completed=True)] == [task.id]
+    assert not list(harness.service.find_ended(completed=False))
+    assert [one.id for one in harness.service.find_ended(completed=True)] == [task.id]
 
 
 def test_canceling_a_task_ends_it_and_may_be_repeated(harness: Harness) -> None:

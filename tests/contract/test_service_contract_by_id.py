@@ -107,13 +107,12 @@ def test_a_document_that_cannot_be_processed_fails_its_task(harness: Harness) ->
         harness.service.start_export(task)
 
 
-def test_what_is_asked_of_own_tasks_leaves_out_what_is_unknown(harness: Harness) -> None:
+def test_a_service_without_a_list_names_no_tasks(harness: Harness) -> None:
     harness.refuses_documents("bad.pdf", "not a document")
-    good, bad = harness.ready(harness.task()), harness.task("bad.pdf", "key-2")
-    harness.reaches(bad, ServiceTaskState.FAILED)
-    own = [TaskReference("nobody-knows", PROJECT, 0.0), reference(good), reference(bad)]
-    assert [task.id for task in harness.service.find_ready(own)] == [good.id]
-    assert [task.id for task in harness.service.find_ended(own, completed=True)] == [bad.id]
+    harness.ready(harness.task())
+    harness.reaches(harness.task("bad.pdf", "key-2"), ServiceTaskState.FAILED)
+    assert not harness.service.find_ready()
+    assert not harness.service.find_ended(completed=True)
 
 
 def test_tasks_cannot_be_canceled(harness: Harness) -> None:

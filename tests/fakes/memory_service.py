@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from agent.model import Lookup, TaskReference, Upload
+    from agent.model import Lookup, Upload
     from agent.ports import Clock
 
 BLOCK = 64 * 1024
@@ -200,14 +200,14 @@ class MemoryService:
                 and _is_inside(entry.task.created_at, lookup)
             ]
 
-    def find_ready(self, own: Sequence[TaskReference]) -> Sequence[Task]:
+    def find_ready(self) -> Sequence[Task]:
         with self._acting("find_ready", ""):
-            return self._list(own, ServiceTaskState.PENDING_START)
+            return self._list(ServiceTaskState.PENDING_START)
 
-    def find_ended(self, own: Sequence[TaskReference], *, completed: bool) -> Sequence[Task]:
+    def find_ended(self, *, completed: bool) -> Sequence[Task]:
         states = FINAL_SERVICE_STATES if completed else FINAL_SERVICE_STATES - {ServiceTaskState.COMPLETED}
         with self._acting("find_ended", ""):
-            return self._list(own, *states)
+            return self._list(*states)
 
     def get_task(self, task_id: str, *, project_id: str = "") -> Task:
         del project_id
@@ -363,10 +363,9 @@ class MemoryService:
             )
         )
 
-    def _list(self, own: Sequence[TaskReference], *states: ServiceTaskState) -> Sequence[Task]:
+    def _list(self, *states: ServiceTaskState) -> Sequence[Task]:
         now = self._clock.now()
-        known = {reference.id for reference in own}
-        entries = [entry for entry in self._entries.values() if self.abilities.lists_tasks or entry.task.id in known]
+        entries = self._entries.values() if self.abilities.lists_tasks else ()
         return [self._shown(entry) for entry in entries if entry.task.state in states and entry.listed_at <= now]
 
     def _shown(self, entry: _Entry) -> Task:

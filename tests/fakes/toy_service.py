@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
 
-    from agent.model import Lookup, ServiceSettings, TaskReference, Upload
+    from agent.model import Lookup, ServiceSettings, Upload
     from agent.ports import Clock
 
 STATES = {
@@ -107,12 +107,11 @@ class ToyService:
         del lookup  # what was lost cannot be looked up
         return None
 
-    def find_ready(self, own: Sequence[TaskReference]) -> Sequence[Task]:
-        del own  # nothing is listed
-        return ()
+    def find_ready(self) -> Sequence[Task]:
+        return ()  # nothing is listed
 
-    def find_ended(self, own: Sequence[TaskReference], *, completed: bool) -> Sequence[Task]:
-        del own, completed
+    def find_ended(self, *, completed: bool) -> Sequence[Task]:
+        del completed
         return ()
 
     def download(self, file: object) -> NoReturn:

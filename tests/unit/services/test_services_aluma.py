@@ -61,7 +61,7 @@ def test_only_tasks_that_wait_for_export_are_ready_whatever_is_listed(
 ) -> None:
     tasks = [{**READY, "client_action": "validation", "id": "t0"}, READY, {**READY, "state": "running", "id": "t2"}]
     server.on("GET", "/tasks", document({"tasks": tasks}))
-    assert [task.id for task in service.find_ready([])] == ["t1"]
+    assert [task.id for task in service.find_ready()] == ["t1"]
     assert server.seen("GET", "/tasks")[0].target == "/tasks?state=pending:start_client_action&client_action=export"
 
 
@@ -72,8 +72,8 @@ def test_what_is_no_list_is_never_an_empty_one(
 ) -> None:
     server.on("GET", "/tasks", reply)
     arguments: dict[str, Callable[[], Any]] = {
-        "find_ready": lambda: service.find_ready([]),
-        "find_ended": lambda: service.find_ended([], completed=False),
+        "find_ready": service.find_ready,
+        "find_ended": lambda: service.find_ended(completed=False),
         "find_submission": lambda: service.find_submission(Lookup("k", "p", "scan.pdf", 0, 1)),
     }
     with pytest.raises(ServiceUnavailable):
@@ -83,13 +83,13 @@ def test_what_is_no_list_is_never_an_empty_one(
 def test_each_final_state_is_asked_for_by_itself(server: ScriptedServer, service: AlumaService) -> None:
     states = ["failed", "timed-out", "canceled", "completed"]
     server.on("GET", "/tasks", *(document({"tasks": [ended(state)]}) for state in states))
-    assert [task.state for task in service.find_ended([], completed=True)] == states
+    assert [task.state for task in service.find_ended(completed=True)] == states
     assert [request.target for request in server.seen("GET", "/tasks")] == [f"/tasks?state={state}" for state in states]
 
 
 def test_completed_tasks_are_not_asked_for_unless_wanted(server: ScriptedServer, service: AlumaService) -> None:
     server.on("GET", "/tasks", document({"tasks": [ended("completed")]}))
-    assert service.find_ended([], completed=False) == ()
+    assert service.find_ended(completed=False) == ()
     assert len(server.seen("GET", "/tasks")) == 3
 
 
@@ -265,6 +265,6 @@ def test_the_log_never_holds_secret_or_token(
 ) -> None:
     server.on("GET", "/tasks", Reply(401), document({"tasks": []}))
     with caplog.at_level("DEBUG"):
-        service.find_ready([])
+        service.find_ready()
     assert "hunter2" not in caplog.text
     assert "token-1" not in caplog.text

@@ -34,7 +34,7 @@ def test_quiet_the_service_asks_for_binds_every_call_until_it_is_over(
     server.on("GET", "/tasks", Reply(status, headers={"Retry-After": "30"}))
     server.on("GET", "/projects", document({"projects": []}))
     with pytest.raises(ServiceUnavailable) as raised:
-        service.find_ready([])
+        service.find_ready()
     assert raised.value.retry_after == 30
     clock.advance(29)
     with pytest.raises(ServiceUnavailable):
@@ -49,14 +49,14 @@ def test_an_absurd_retry_after_leaves_the_waiting_to_us(
 ) -> None:
     server.on("GET", "/tasks", Reply(429, headers={"Retry-After": value}))
     with pytest.raises(ServiceUnavailable) as raised:
-        service.find_ready([])
+        service.find_ready()
     assert (raised.value.retry_after, raised.value.reason) == (None, LaneReason.RATE_LIMITED)
 
 
 def test_a_retry_after_of_a_year_is_bounded(server: ScriptedServer, service: AlumaService) -> None:
     server.on("GET", "/tasks", Reply(429, headers={"Retry-After": "31536000"}))
     with pytest.raises(ServiceUnavailable) as raised:
-        service.find_ready([])
+        service.find_ready()
     assert raised.value.retry_after == 3600
 
 
@@ -67,7 +67,7 @@ def test_a_retry_after_date_is_read_by_the_clock_of_the_service(
     server.on("GET", "/tasks", Reply(503, headers=headers))
     service = open_service(server.url, clock=DrivenClock(now=1711958400.0 - 86400))
     with pytest.raises(ServiceUnavailable) as raised:
-        service.find_ready([])
+        service.find_ready()
     assert raised.value.retry_after == 20
 
 
@@ -76,7 +76,7 @@ def test_a_control_call_that_gets_no_answer_ends(
 ) -> None:
     server.on("GET", "/tasks", lambda _, wire: wire.hang())
     with pytest.raises(ServiceUnavailable, match="in time"):
-        open_service(server.url, timeout=0.2).find_ready([])
+        open_service(server.url, timeout=0.2).find_ready()
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_what_is_not_http_is_trouble_of_the_service(server: ScriptedServer, serv
 
     server.on("GET", "/tasks", say)
     with pytest.raises(ServiceTrouble):
-        service.find_ready([])
+        service.find_ready()
 
 
 def test_closing_ends_a_call_under_way(server: ScriptedServer, service: AlumaService) -> None:
@@ -114,7 +114,7 @@ def test_closing_ends_a_call_under_way(server: ScriptedServer, service: AlumaSer
 
     def call() -> None:
         try:
-            service.find_ready([])
+            service.find_ready()
         except AgentError as error:
             failed.append(error)
 
@@ -129,8 +129,8 @@ def test_closing_ends_a_call_under_way(server: ScriptedServer, service: AlumaSer
 
 def test_cookies_of_the_service_are_not_kept(server: ScriptedServer, service: AlumaService) -> None:
     server.on("GET", "/tasks", document({"tasks": []}, headers={"Set-Cookie": "a=b; Path=/"}))
-    service.find_ready([])
-    service.find_ready([])
+    service.find_ready()
+    service.find_ready()
     assert all("cookie" not in request.headers for request in server.requests)
 
 

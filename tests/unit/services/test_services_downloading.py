@@ -136,7 +136,7 @@ def test_quiet_asked_for_in_place_of_a_file_binds_every_call(server: ScriptedSer
     with pytest.raises(ServiceUnavailable):
         fetch(service)
     with pytest.raises(ServiceUnavailable):
-        service.find_ready([])
+        service.find_ready()
     assert server.seen("GET", "/tasks") == []
 
 
