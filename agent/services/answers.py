@@ -115,12 +115,19 @@ def _said(answer: Answer) -> str:
     return shown(text)
 
 
-def _words(value: Any) -> str:
-    """Return the words of one member of an error: a text, an object with a message, or a list (apis.md 2.4, 3.4)."""
-    if isinstance(value, list):
-        return "; ".join(words for item in value[:5] if (words := _words(item)))
-    if isinstance(value, dict):
-        return next((words for key in ("message", "msg", "detail", "code") if (words := _words(value.get(key)))), "")
+def _words(value: Any, *, levels: int = 4) -> str:
+    """Return the words of one member of an error (apis.md 1.5, 2.4, 3.4): text, number, list, object with a message.
+
+    An object without one tells what is wrong with what: its members. Nothing is looked for below so many levels.
+    """
+    if isinstance(value, list) and levels:
+        return "; ".join(words for item in value[:5] if (words := _words(item, levels=levels - 1)))
+    if isinstance(value, dict) and levels:
+        told = {name: words for name in list(value)[:5] if (words := _words(value[name], levels=levels - 1))}
+        own = (_words(value.get(name), levels=levels - 1) for name in ("message", "msg", "detail", "code"))
+        return next(filter(None, own), "; ".join(f"{name}: {words}" for name, words in told.items()))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
     return value.strip() if isinstance(value, str) else ""
 
 
