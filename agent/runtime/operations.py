@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import FileBusy, LaneTrouble, LocalTrouble, UserError
 from agent.folders.roots import adopt_root
 from agent.model import Event, FileState, Reason, RootKind, ServiceTaskState, Task, TaskRecord, TaskState
-from agent.rules.naming import for_display
+from agent.rules.naming import for_display, relative_parent
 from agent.runtime.in_hand import InHand
 from agent.runtime.roots import forget_staged
 from agent.runtime.targets import find_target
@@ -242,10 +242,26 @@ class Operations:
         if self._ledger.task(task_id) is not None:
             raise UserError(f"task {task_id} belongs to another file already", hint=f"type: fsagent why {task_id}")
         task = Task(task_id, record.task_name, record.project_id, ServiceTaskState.UNRECOGNISED)
-        changed, task_record, _ = accepted(record, task, now=now, sha256="")
-        event = Event(now, record.watch_folder, "resolved", f"submitted as {task_id}", record.key, task_id)
-        self._ledger.commit(replace(changed, detail="the operator named its task"), task_record, event)
-        return {"ok": True, "message": f"{for_display(record.relative_path)} is task {task_id}"}
+        changes: list[FileRecord | TaskRecord | Event] = []
+        together = self._sent_together(record)
+        for each in together:
+            changed, task_record, _ = accepted(each, task, now=now, sha256="")
+            changes.append(replace(changed, detail="the operator named its task"))
+            changes.append(Event(now, each.watch_folder, "resolved", f"submitted as {task_id}", each.key, task_id))
+            if each is record:
+                changes.append(task_record)
+        self._ledger.commit(*changes)
+        others = f" and {len(together) - 1} more of its folder are" if len(together) > 1 else " is"
+        return {"ok": True, "message": f"{for_display(record.relative_path)}{others} task {task_id}"}
+
+    def _sent_together(self, record: FileRecord) -> list[FileRecord]:
+        """Return a held file with those of the same upload: its tasks are told apart only with all of them known."""
+        folder = self._settings.watch_folder(record.watch_folder)
+        if folder is None or folder.batch != "folder" or record.intent_at is None:
+            return [record]
+        held = self._ledger.find_files(watch_folder=record.watch_folder, states=[FileState.HELD], limit=ALL)
+        others = [each for each in held if each.key != record.key and _upload_of(each) == _upload_of(record)]
+        return [record, *others]
 
     def _held(self, identifier: str, here: str) -> FileRecord:
         held = self._ledger.find_files(states=[FileState.HELD], limit=ALL)
@@ -324,6 +340,11 @@ class Operations:
         names = [other.name for other in self._settings.watch_folders]
         if folder and folder not in names:
             raise UserError(f"there is no watch folder {folder}", hint=f"there are: {', '.join(names)}")
+
+
+def _upload_of(record: FileRecord) -> tuple[str, float | None]:
+    """Return what the files of one upload have in common: their folder, and their intent was one commit."""
+    return relative_parent(record.relative_path), record.intent_at
 
 
 def paused(ledger: Ledger) -> tuple[set[str], bool]:

@@ -200,11 +200,11 @@ class Batches:
         """Record that all became one upload, the first bringing the upload's row."""
         logger.info("%s: %d files submitted as upload %s", records[0].watch_folder, len(records), task.id)
         now = self._clock.now()
-        found: list[FileRecord] = []
-        for record, digest, is_same in zip(records, digests, unchanged, strict=True):
-            rows = partial(_rows, task=task, now=now, digest=digest, is_same=is_same, is_first=not found)
-            found.append(self._submit.record_surely(record, rows))
-        return found
+        answers = [
+            (record, partial(_rows, task=task, now=now, digest=digest, is_same=is_same, is_first=record is records[0]))
+            for record, digest, is_same in zip(records, digests, unchanged, strict=True)
+        ]
+        return self._submit.record_all_surely(answers)
 
     # --- not accepted -----------------------------------------------------------------------------------------------
 

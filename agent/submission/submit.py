@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from agent.errors import (
@@ -28,11 +29,14 @@ from agent.submission.uploading import upload_of
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from typing import TypeAlias
 
     from agent.model import FileRecord, Task, TaskRecord
     from agent.ports import Clock, Ledger, Service
     from agent.submission.inbox import Inbox
+
+    RowsOf: TypeAlias = Callable[[FileRecord], tuple[FileRecord, *tuple[TaskRecord | Event, ...]]]
 
 logger = logging.getLogger(__name__)
 
@@ -127,25 +131,33 @@ class Submit:
             record, lambda row: superseded(row, task, now=now, sha256=digest, is_canceled=is_canceled)
         )
 
-    def record_surely(
-        self, record: FileRecord, rows_of: Callable[[FileRecord], tuple[FileRecord, *tuple[TaskRecord | Event, ...]]]
-    ) -> FileRecord:
-        """Commit what cannot be undone; while the ledger is full, wait: after a stop, recovery looks the task up.
+    def record_surely(self, record: FileRecord, rows_of: RowsOf) -> FileRecord:
+        """Commit what cannot be undone; while the ledger is full, wait: after a stop, recovery looks the task up."""
+        return self.record_all_surely([(record, rows_of)])[0]
 
-        A scan that saw the file under a new name meanwhile has changed the row: the answer is said of what it is now.
+    def record_all_surely(self, answers: Sequence[tuple[FileRecord, RowsOf]]) -> list[FileRecord]:
+        """Commit what cannot be undone of several files as one, or a crash would leave some of them in doubt.
+
+        A scan that saw a file under a new name meanwhile has changed its row: the answer is said of what it is now.
         """
+        records = [record for record, _ in answers]
         while True:
-            rows = rows_of(record)
+            rows = [rows_of(record) for record, (_, rows_of) in zip(records, answers, strict=True)]
             try:
-                self._ledger.commit(*rows)
+                self._ledger.commit(*chain.from_iterable(rows))
             except StaleRecord:
-                current = self._ledger.file(record.key)
-                if current is None or current.state is not FileState.SENDING:
-                    raise
-                record = current
+                records = self._as_they_are_now(records)
             except LedgerUnavailable as error:
                 logger.error("an answer of the service cannot be recorded: %s", error.message)  # noqa: TRY400 -- no trace
                 if self._clock.wait(self._stop, LEDGER_RETRY):
                     raise
             else:
-                return rows[0]
+                return [row[0] for row in rows]
+
+    def _as_they_are_now(self, records: Sequence[FileRecord]) -> list[FileRecord]:
+        """Return the rows of files that are being sent. Raises StaleRecord where one is not, or none has changed."""
+        found = [self._ledger.file(record.key) for record in records]
+        current = [record for record in found if record is not None and record.state is FileState.SENDING]
+        if len(current) < len(records) or current == records:
+            raise StaleRecord("what was sent is not under way any more, or the service named a task it named before")
+        return current

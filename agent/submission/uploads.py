@@ -57,14 +57,23 @@ class Uploads:
         """
         service = cast("UploadService", self._service)
         progress = service.find_tasks_of(TaskReference(record.task_id, record.project_id, record.opened_at))
-        files = self._ledger.find_files(task_id=record.task_id, limit=FILES)
         known = self._ledger.find_tasks(upload_id=record.task_id, limit=FILES)
+        files = self._files_of(record, known)
         rows = self._new_rows(record, progress, files, known)
         if progress.may_grow:
             self._commit(record, rows)
             return False
         self._commit(record, rows, *self._end(record, progress, files, [*known, *rows]))
         return True
+
+    def _files_of(self, upload: TaskRecord, known: Sequence[TaskRecord]) -> list[FileRecord]:
+        """Return the files of an upload: those that know no task of it yet, and those that were given theirs."""
+        files = {file.key: file for file in self._ledger.find_files(task_id=upload.task_id, limit=FILES)}
+        for key in {task.file_key for task in known} - files.keys() - {""}:
+            file = self._ledger.file(key)
+            if file is not None:
+                files[key] = file
+        return list(files.values())
 
     def _new_rows(
         self, record: TaskRecord, progress: UploadProgress, files: Sequence[FileRecord], known: Sequence[TaskRecord]
@@ -128,7 +137,8 @@ class Uploads:
         rows: list[FileRecord | TaskRecord | Event] = []
         for file in files:
             if file.key in first:
-                rows.append(file.change(task_id=first[file.key]))
+                if file.task_id == upload.task_id:
+                    rows.append(file.change(task_id=first[file.key]))
             elif progress.state is ServiceTaskState.FAILED:
                 rows.append(rejected_source(file, reason=Reason.TASK_FAILED, detail=FAILED, now=now))
                 rows.append(Event(now, file.watch_folder, "failed", FAILED, file.key, upload.task_id))

@@ -443,6 +443,13 @@ class MortalService(_Mortal):
         self._lifeline.cross("after submit")
         return task
 
+    def submit_together(self, name: str, parts: Sequence[tuple[Upload, BinaryIO]]) -> Task:
+        self._lifeline.cross("before submit_together")
+        bodies = [(upload, cast("BinaryIO", _MortalBody(body, self._lifeline))) for upload, body in parts]
+        task: Task = self._real.submit_together(name, bodies)
+        self._lifeline.cross("after submit_together")
+        return task
+
     @contextmanager
     def download(self, file: ExportFile) -> Iterator[Iterator[bytes]]:
         self._lifeline.cross("before download")
