@@ -160,9 +160,11 @@ def _show_upload(upload_id: str, progress: UploadProgress, *, as_json: bool) -> 
         for task in progress.tasks
     ]
     if as_json:
-        echo_json({"id": upload_id, "name": progress.name, "may_grow": progress.may_grow, "tasks": found})
+        told = {"name": progress.name, "state": progress.state.value, "may_grow": progress.may_grow}
+        echo_json({"id": upload_id, **told, "tasks": found})
         return
-    click.echo(f"upload {for_display(upload_id)} ({for_display(progress.name)}): {len(found)} tasks")
+    state = progress.state.value
+    click.echo(f"upload {for_display(upload_id)} ({for_display(progress.name)}) is {state}: {len(found)} tasks")
     for task in found:
         message = f": {for_display(task['message'])}" if task["message"] else ""
         click.echo(f"  {for_display(task['id'])}  {task['state']:<12} {for_display(task['name'])}{message}")
