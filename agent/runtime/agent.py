@@ -15,6 +15,7 @@ from agent.runtime.control import STATUS_NOTE, Control
 from agent.runtime.detecting import Detecting
 from agent.runtime.exporting import ExportLoop
 from agent.runtime.folder_care import FolderCare
+from agent.runtime.lanes import WEB_LANE
 from agent.runtime.operations import Operations
 from agent.runtime.recovery import end_cleanly, recover
 from agent.runtime.roots import RootGuard
@@ -267,7 +268,7 @@ class Agent:
         lines += [
             _line("waits", lane.lane, lane.reason.value, lane.detail)
             for lane in self._parts.lanes.states()
-            if lane.reason is not None
+            if lane.reason is not None and lane.lane != WEB_LANE
         ]
         return lines
 

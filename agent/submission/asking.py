@@ -96,9 +96,11 @@ class Asking:
         `exports` says whether a watch folder's results are written. Raises ServiceTrouble and LedgerUnavailable; then
         what was not asked for is due at once.
         """
+        with self._lock:  # before the rows are read: what is told of a row written meanwhile is for the next turn
+            told, self._told = self._told, set()
         is_open = self._ledger.find_tasks(is_open=True, limit=OPEN_TASKS)
         records = [record for record in is_open if _is_asked_for(record)]
-        self._plan(records)
+        self._plan(records, told)
         now = self._clock.monotonic()
         due = sorted(
             (record for record in records if self._plans[record.task_id].due <= now),
@@ -113,11 +115,9 @@ class Asking:
 
     # --- when -------------------------------------------------------------------------------------------------------
 
-    def _plan(self, records: Sequence[TaskRecord]) -> None:
+    def _plan(self, records: Sequence[TaskRecord], told: set[str]) -> None:
         """Keep a plan for each open task and for no other; what the service told about is due now."""
         now = self._clock.monotonic()
-        with self._lock:
-            told, self._told = self._told, set()
         plans = {}
         for record in records:
             plan = self._plans.get(record.task_id)

@@ -26,7 +26,10 @@ class ToySandbox:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                size = int(self.headers["Content-Length"])
+                body = self.rfile.read(size)
+                if len(body) < size:
+                    return  # the client went away
                 name = parse_qs(urlsplit(self.path).query)["name"][0]
                 self._answer(*(sandbox.take(name, body) if self._is_known() else (401, {})))
 
