@@ -8,6 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from fakes.known_agent import NOW, KnownAgent
+from fakes.known_agent import task as known_task
+from fakes.memory_ledger import MemoryLedger
 from fakes.scripted_server import Reply, document
 from fakes.service_harnesses import DOCUMENT, TYPLESS, TyplessHarness, upload
 from fakes.wirings import CONTENT, READY, TASK_ID
@@ -16,10 +19,14 @@ from fakes.wirings import upload as small_upload
 
 from agent.errors import ServiceUnavailable, TaskMoved
 from agent.model import ServiceTaskState
+from agent.runtime.control import STATUS_NOTE
+from agent.runtime.status import compose_status
+from agent.runtime.troubles import SERVICE_NOTE
 from agent.sandbox.typless.settings import ExtractionStatus, Fate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from fakes.scripted_server import ScriptedServer
 
@@ -89,6 +96,16 @@ def test_a_result_can_be_fetched_until_48_hours_after_the_end(stack: ExitStack) 
     harness.service.complete_export(task.id)
     harness.pass_time(120)
     assert harness.service.get_task(task.id).state is ServiceTaskState.EXPIRED
+
+
+@pytest.mark.parametrize(("age", "expected"), [(35, []), (37, ["result_expires"])])
+def test_status_warns_hours_before_a_result_is_deleted(tmp_path: Path, age: int, expected: list[str]) -> None:
+    known, ledger = KnownAgent(tmp_path), MemoryLedger()
+    ledger.put_note(STATUS_NOTE, {"lanes": [], "inboxes": {}, "failures": {}, "pid": 1, "at": NOW - 1})
+    ledger.put_note(SERVICE_NOTE, {"result_lifetime": 48 * HOURS})
+    ledger.commit(known_task("task-1", opened_at=NOW - age * HOURS))
+    document = compose_status(known.settings, ledger, is_running=True, now=NOW)
+    assert [reason["reason"] for reason in document["reasons"]] == expected
 
 
 def test_an_error_brings_code_message_and_details_of_the_service(stack: ExitStack) -> None:
