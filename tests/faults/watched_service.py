@@ -85,8 +85,8 @@ class WatchedService(LateService):
         return [task_id for task_id, entry in self._entries.items() if entry.submission.upload.key == key]
 
     def is_beyond_finding(self, task_id: str) -> bool:
-        """Tell whether a task failed and was forgotten before anybody learned of it: its file may be sent again."""
-        return task_id in self.failed and self.has_forgotten(task_id)
+        """Tell whether a task ended badly and is forgotten: where nobody learned of it, its file may be sent again."""
+        return self.has_failed(task_id) and self.has_forgotten(task_id)
 
     def keys(self) -> Counter[str]:
         """Return how many tasks each file's key became."""
