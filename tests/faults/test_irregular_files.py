@@ -15,12 +15,14 @@ import json
 import os
 import socket
 import threading
+import time
 from contextlib import contextmanager
+from itertools import count
 from stat import S_IFBLK, S_IFCHR
 from typing import TYPE_CHECKING
 
 import pytest
-from system.sites import Site, pdf, sha256, tree, wait_until
+from system.sites import PATIENCE, Site, pdf, sha256, tree, wait_until
 
 from agent.errors import AgentError
 from agent.folders import filing, publishing
@@ -34,8 +36,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(300)
 
-ROUNDS = 1500
-"""Attempts against a thread that swaps without pause: thousands of swaps fall into them."""
+ROUNDS = 1000
+"""Attempts, at least, against a thread that swaps without pause; and so many of them done, so many refused: `OFTEN`."""
+OFTEN = 15
 _HERE = -100  # AT_FDCWD
 _EXCHANGE = 2  # RENAME_EXCHANGE
 STRANGER = 12345
@@ -178,16 +181,17 @@ def trap(tmp_path: Path) -> Trap:
     return Trap(tmp_path)
 
 
-def outcomes(action: Callable[[], object]) -> tuple[int, int]:
-    """Do it again and again; return how often it could be done and how often it was refused."""
+def outcomes(action: Callable[[], object]) -> None:
+    """Do it until it was often done and often refused: how often in how many rounds is up to the machine."""
     done = refused = 0
-    for _ in range(ROUNDS):
+    end = time.monotonic() + 2 * PATIENCE
+    while done + refused < ROUNDS or min(done, refused) < OFTEN:
+        assert time.monotonic() < end, f"done {done} times, refused {refused} times"
         try:
             action()
             done += 1
         except (AgentError, FileExistsError):
             refused += 1
-    return done, refused
 
 
 @pytest.mark.parametrize("what", ["the file", "its folder"])
@@ -204,10 +208,9 @@ def test_a_link_swapped_in_between_look_and_open_is_never_read(trap: Trap, what:
         else (trap.root / "sub", trap.link("link", trap.outside))
     )
     with swapping(pair):
-        done, refused = outcomes(look)
+        outcomes(look)
 
     assert read == {pdf("mine")}
-    assert min(done, refused) > ROUNDS // 100, (done, refused)
 
 
 def test_a_folder_swapped_for_a_link_while_filing_moves_nothing_in_or_out(trap: Trap) -> None:
@@ -232,15 +235,14 @@ def test_a_folder_swapped_for_a_link_while_filing_moves_nothing_in_or_out(trap: 
         (trap.root / "sub", trap.link("link", trap.outside)),
         (trap.archive / "sub", trap.link("another link", trap.outside)),
     ):
-        done, refused = outcomes(there_and_back)
+        outcomes(there_and_back)
 
     assert {name: path.read_bytes() for name, path in tree(trap.outside).items()} == {"one.pdf": pdf("secret")}
     assert [path.read_bytes() for root in (trap.root, trap.archive) for path in tree(root).values()] == [pdf("mine")]
-    assert min(done, refused) > ROUNDS // 100, (done, refused)
 
 
 def test_a_folder_swapped_for_a_link_while_publishing_lets_nothing_out(trap: Trap) -> None:
-    numbers = iter(range(ROUNDS))
+    numbers = count()
     output = trap.archive
 
     def export() -> None:
@@ -250,11 +252,10 @@ def test_a_folder_swapped_for_a_link_while_publishing_lets_nothing_out(trap: Tra
         publishing.publish(output, part, target, identity=staged.identity, patience=0)
 
     # With a pause: an export takes several walks and a flush of the disk, and some are to succeed.
-    with swapping((output / "sub", trap.link("link", trap.outside)), pause=0.0005):
-        done, refused = outcomes(export)
+    with swapping((output / "sub", trap.link("link", trap.outside)), pause=0.002):
+        outcomes(export)
 
     assert {name: path.read_bytes() for name, path in tree(trap.outside).items()} == {"one.pdf": pdf("secret")}
-    assert min(done, refused) > ROUNDS // 100, (done, refused)
 
 
 def test_nothing_is_read_moved_or_written_outside_by_an_agent_whose_folders_are_swapped_under_it(
