@@ -32,6 +32,8 @@ DEGRADING = frozenset(
 ID_SHOWN = 8
 SERVICE_NOTE = "service"
 """What the agent notes about the service for those who look without asking it."""
+OPEN_TASKS = 100_000
+"""Open tasks of a watch folder looked through."""
 EXPIRY_SHARE = 0.75
 """The share of a result's lifetime after which an open task is told: a weekend is longer than the rest."""
 
@@ -136,7 +138,7 @@ def _of_files(folder: Document, settings: Settings, ledger: Ledger) -> Iterator[
 
 def _held_exports(folder: Document, names: tuple[str, ...], ledger: Ledger) -> Iterator[Document]:
     for name in names:
-        for task in ledger.find_tasks(watch_folder=name, states=[TaskState.PROCESSING], is_open=True, limit=100_000):
+        for task in ledger.find_tasks(watch_folder=name, states=[TaskState.PROCESSING], is_open=True, limit=OPEN_TASKS):
             if task.held:
                 detail = f"{folder['held_exports']} held, such as task {task.task_id}: {task.detail}"
                 hint = f"mend what it says, then: fsagent retry {task.task_id}"
@@ -154,7 +156,7 @@ def _expiring(document: Document, settings: Settings, ledger: Ledger) -> Iterato
     for folder in settings.watch_folders:
         waiting = [
             task
-            for task in ledger.find_tasks(watch_folder=folder.name, is_open=True)
+            for task in ledger.find_tasks(watch_folder=folder.name, is_open=True, limit=OPEN_TASKS)
             if now - task.opened_at > EXPIRY_SHARE * lifetime
         ]
         if waiting:
