@@ -1,7 +1,7 @@
 """The checker: whether the promise was kept, judged from outside after whatever happened to a site.
 
-One function for every sweep, soak and model test. It believes the bytes in the folders and what the service saw, and
-holds the ledger against both.
+One function for every sweep, soak and model test, whichever service is played. It believes the bytes in the folders and
+what the service saw, and holds the ledger against both.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from system.sites import MARKER, sha256, tree
 
 from agent.model import FileState
 from agent.rules.naming import error_note_name
+from faults.expected_results import ENDED, expected_files, is_part, names_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
@@ -80,14 +81,25 @@ def _difference(found: Counter[Any], wanted: Counter[Any], *, extra: str, missin
 
 def _tasks_are_the_files(tasks: list[dict[str, Any]], wanted: Counter[str]) -> list[str]:
     complaints = _difference(
-        Counter(task["sha256"] for task in tasks), wanted, extra="sent too often", missing="never became a task"
+        Counter(task["sha256"] for task in tasks if not is_part(task)),
+        wanted,
+        extra="sent too often",
+        missing="never became a task",
     )
-    keys = Counter(task["tags"].get("fsagent_key") for task in tasks)
+    keys = Counter(key for task in tasks if not is_part(task) for key in _keys(task))
     complaints += [f"{times} tasks with the key {key}" for key, times in keys.items() if times > 1 or not key]
     for task in tasks:
-        if task["calls"].get("complete", 0) != 1 or task["state"] != "completed":
+        is_complete = task["calls"].get("complete", 0) == 1 and task["state"] == "completed"
+        if not (is_complete if names_outputs(task) else task["state"] in ENDED):
             complaints.append(f"task {task['name']!r} is {task['state']} after {task['calls']}")
     return complaints
+
+
+def _keys(task: dict[str, Any]) -> list[str | None]:
+    """Return the key a task was sent with; none where the service has no place for it, or several files share one."""
+    if names_outputs(task):
+        return [task["tags"].get("fsagent_key")]
+    return [task["tags"]["fsagent_key"]] if "fsagent_key" in task["tags"] else []
 
 
 def lying(site: Judged) -> dict[str, str]:
@@ -117,9 +129,13 @@ def _plain(path: str) -> str:
 
 def _outputs_are_the_exports(site: Judged, tasks: list[dict[str, Any]]) -> list[str]:
     wanted: Counter[tuple[str, str]] = Counter()
+    sources = {} if all(names_outputs(task) for task in tasks) else _folders_of_sources(site)
     for task in tasks:
-        folder = PurePosixPath(Path(task["tags"]["file_path"]).relative_to(site.inbox).as_posix())
-        if task["calls"].get("complete"):
+        if not names_outputs(task):
+            folder = sources.get((task["sha256"], task["file_name"]), PurePosixPath("?"))
+            wanted.update((_plain(str(folder / name)), sha256(content)) for name, content in expected_files(task))
+        elif task["calls"].get("complete"):
+            folder = PurePosixPath(Path(task["tags"]["file_path"]).relative_to(site.inbox).as_posix())
             for file in task["exports"]:
                 wanted[_plain(str(folder / file["folder"] / file["filename"])), file["sha256"]] += 1
     found = Counter(
@@ -128,6 +144,16 @@ def _outputs_are_the_exports(site: Judged, tasks: list[dict[str, Any]]) -> list[
         if not name.startswith("error/")
     )
     return _difference(found, wanted, extra="in the output, but no export", missing="export not in the output")
+
+
+def _folders_of_sources(site: Judged) -> dict[tuple[str, str], PurePosixPath]:
+    """Return where each source lay in the inbox, by digest and name: the services that name no outputs are not told."""
+    found = {}
+    for path, digest in lying(site).items():
+        root = next(root for root in (site.archive, site.error, site.inbox) if Path(path).is_relative_to(root))
+        relative = PurePosixPath(_plain(Path(path).relative_to(root).as_posix()))
+        found[digest, relative.name] = relative.parent
+    return found
 
 
 def _nothing_temporary_is_left(site: Judged) -> list[str]:
@@ -148,11 +174,13 @@ def _ledger_agrees(site: Judged, tasks: list[dict[str, Any]]) -> list[str]:
     for task in tasks:
         record = known.get(task["id"])
         if record is None:
-            complaints.append(f"the ledger does not know the task {task['name']!r}")
+            # A file knows the first of its tasks only.
+            complaints += [] if is_part(task) else [f"the ledger does not know the task {task['name']!r}"]
         # A task found again after a lost answer has no digest in the ledger: nobody counted the bytes that arrived.
-        elif record.key != task["tags"].get("fsagent_key") or record.sha256 not in ("", task["sha256"]):
+        elif record.key not in (_keys(task) or [record.key]) or record.sha256 not in ("", task["sha256"]):
             complaints.append(f"the ledger gives the task {task['name']!r} to another file, {record.relative_path!r}")
-    complaints += [f"the service never had the task {task_id}" for task_id in known.keys() - {t["id"] for t in tasks}]
+    there = {task["id"] for task in tasks} | {task.get("upload_id") for task in tasks}
+    complaints += [f"the service never had the task {task_id}" for task_id in known.keys() - there]
     return complaints
 
 

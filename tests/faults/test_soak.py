@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from system.sites import QUICK_SANDBOX, Site, wait_until
 from agent.sandbox.server import SandboxServer
 from agent.sandbox.settings import SandboxSettings
 from faults.checker import judge
+from faults.killing import PAUSE, killed_after_a_while, soak_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,8 +36,6 @@ pytestmark = pytest.mark.timeout(400)
 FILES = int(os.environ.get("SOAK_FILES", "500"))
 KILLS = int(os.environ.get("SOAK_KILLS", "30"))
 SEED = int(os.environ.get("SOAK_SEED", str(random.SystemRandom().randrange(1_000_000))))
-PAUSE = (0.3, 1.5)
-"""Seconds an agent runs until it is killed, from where it says that it runs."""
 QUIET = "800ms"
 """A quiet time begins anew with each process: some of them must live longer, or no unknown outcome is ever decided."""
 SLICE = -(-FILES // KILLS)
@@ -71,8 +69,8 @@ def test_killed_until_all_is_done_everything_is_done_once(
     soak = sweep("kill -9 while files are submitted and exported")
     sent: list[bytes] = []
     while len(sent) < FILES or not (site.is_done() and len(site.task_records()) == FILES):
-        sent += [site.drop(_name(number)) for number in range(len(sent), min(FILES, len(sent) + SLICE))]
-        soak.point("killed", reached=_killed_after_a_while(site, chance), complaints=[])
+        sent += [site.drop(soak_name(number)) for number in range(len(sent), min(FILES, len(sent) + SLICE))]
+        soak.point("killed", reached=killed_after_a_while(site, chance), complaints=[])
         assert time.monotonic() - began < LONGEST, f"not done after {soak.reached} kills: {_left(site)}"
     assert site.run_once().returncode == 0
     wait_until(lambda: all(task["state"] == "completed" for task in site.describe()))
@@ -88,17 +86,3 @@ def test_killed_until_all_is_done_everything_is_done_once(
 
 def _left(site: Site) -> Counter[str]:
     return Counter(record.state.value for record in site.records())
-
-
-def _name(number: int) -> str:
-    return f"folder {number % 9}/{number}.{'pdf' if number % 2 else 'tif'}"
-
-
-def _killed_after_a_while(site: Site, chance: random.Random) -> bool:
-    with site.run() as running:
-        wait_until(lambda: "fsagent runs" in running.log, what=lambda: running.log)
-        threading.Event().wait(chance.uniform(*PAUSE))
-        ended_by_itself = running.process.poll() is not None
-        running.kill()
-    assert "Traceback" not in running.log, running.log
-    return not ended_by_itself
