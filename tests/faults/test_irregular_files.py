@@ -217,6 +217,8 @@ def test_a_folder_swapped_for_a_link_while_filing_moves_nothing_in_or_out(trap: 
     status = (trap.root / "sub" / "one.pdf").stat()
     signature = Signature(f"{status.st_dev:x}:{status.st_ino:x}", status.st_size, status.st_mtime_ns)
     places = [(trap.root, "sub/one.pdf"), (trap.archive, "sub/one.pdf")]
+    empty = trap.outside / "empty"
+    empty.mkdir()
 
     def there_and_back() -> None:
         (source, name), (destination, new_name) = places
@@ -229,11 +231,12 @@ def test_a_folder_swapped_for_a_link_while_filing_moves_nothing_in_or_out(trap: 
             patience=0,
             sync=False,
         )
+        assert not any(empty.iterdir()), "moved out"
         places.reverse()
 
     with swapping(
         (trap.root / "sub", trap.link("link", trap.outside)),
-        (trap.archive / "sub", trap.link("another link", trap.outside)),
+        (trap.archive / "sub", trap.link("another link", empty)),
     ):
         outcomes(there_and_back)
 
