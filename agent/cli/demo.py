@@ -92,23 +92,23 @@ def _make_folder(directory: Path | None) -> Path:
 
 def _sandbox_settings(kind: str) -> AnySettings:
     """Return the settings of a sandbox of that kind, quick enough to look on."""
+    from agent.sandbox.aluma.settings import AlumaSettings  # noqa: PLC0415
     from agent.sandbox.sendai.settings import SendaiSettings  # noqa: PLC0415 -- as above
-    from agent.sandbox.settings import SandboxSettings  # noqa: PLC0415
     from agent.sandbox.typless.settings import TyplessSettings  # noqa: PLC0415
 
     if kind == "sendai":
         return SendaiSettings()
-    return TyplessSettings() if kind == "typless" else SandboxSettings()
+    return TyplessSettings() if kind == "typless" else AlumaSettings()
 
 
 def _write_config(folder: Path, sandbox: AnySettings, url: str) -> Path:
     from agent.config.sample import DEMO, sample_text  # noqa: PLC0415 -- as above
     from agent.model import ServiceType  # noqa: PLC0415
+    from agent.sandbox.aluma.settings import AlumaSettings  # noqa: PLC0415
     from agent.sandbox.sendai.settings import SendaiSettings  # noqa: PLC0415
-    from agent.sandbox.settings import SandboxSettings  # noqa: PLC0415
 
     overrides = {**DEMO, "logging.file": "logs/fsagent.log"}
-    if isinstance(sandbox, SandboxSettings):
+    if isinstance(sandbox, AlumaSettings):
         service, project_id = ServiceType.ALUMA, sandbox.projects[0].id
         credentials = {"client_id": sandbox.client_id, "client_secret": sandbox.client_secret}
     elif isinstance(sandbox, SendaiSettings):

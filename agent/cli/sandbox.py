@@ -71,8 +71,8 @@ def sandbox(*, kind: str, port: int, delay: float, control: bool, **special: Any
 
 
 def _settings(kind: str, *, delay: float, control: bool, **given: Any) -> AnySettings:
+    from agent.sandbox.aluma.settings import AlumaSettings  # noqa: PLC0415
     from agent.sandbox.sendai.settings import Fate, SendaiSettings, TaskStatus  # noqa: PLC0415 -- as above
-    from agent.sandbox.settings import SandboxSettings  # noqa: PLC0415
     from agent.sandbox.typless.settings import TyplessSettings  # noqa: PLC0415
 
     if kind == SENDAI:
@@ -80,15 +80,15 @@ def _settings(kind: str, *, delay: float, control: bool, **given: Any) -> AnySet
         return SendaiSettings(processing_delay=delay, fates=fates, control=control)
     if kind == TYPLESS:
         return TyplessSettings(extraction_delay=delay, control=control, **given)
-    return SandboxSettings(queue_delay=delay / 2, processing_delay=delay / 2, control=control, **given)
+    return AlumaSettings(queue_delay=delay / 2, processing_delay=delay / 2, control=control, **given)
 
 
 def _lines(settings: AnySettings, url: str) -> Sequence[str]:
     """Return what a configuration needs to know, key by key."""
+    from agent.sandbox.aluma.settings import AlumaSettings  # noqa: PLC0415
     from agent.sandbox.sendai.settings import SendaiSettings  # noqa: PLC0415 -- as above
-    from agent.sandbox.settings import SandboxSettings  # noqa: PLC0415
 
-    if isinstance(settings, SandboxSettings):
+    if isinstance(settings, AlumaSettings):
         return [
             f"url: {url}",
             f"client_id: {settings.client_id}",

@@ -1,4 +1,4 @@
-"""The ASGI application around a sandbox: routes, and every error as the service writes it."""
+"""The ASGI application around a sandbox: routes, and every error as its service writes it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from agent.sandbox.control import ControlApi
-from agent.sandbox.endpoints import TasksApi
 from agent.sandbox.gate import Gate
-from agent.sandbox.openapi import openapi_document
-from agent.sandbox.problems import Refusal, TokenRefusal, problem_response, status_refusal, token_response
+from agent.sandbox.refusals import Refusal, status_refusal
 from agent.sandbox.routing import resource
 
 if TYPE_CHECKING:
@@ -24,24 +21,16 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, ExceptionHandler
 
-    from agent.sandbox.core import Sandbox
     from agent.sandbox.playable import Playable, SayNo
 
 
-def make_app(sandbox: Sandbox) -> ASGIApp:
-    """Return the application of the Tasks API."""
-    return build_app(
-        sandbox, routes=TasksApi(sandbox).routes(), control=ControlApi(sandbox).routes(), document=openapi_document()
-    )
-
-
-def build_app(
+def make_app(
     sandbox: Playable,
     *,
     routes: Sequence[BaseRoute],
     control: Sequence[BaseRoute],
     document: dict[str, Any],
-    say_no: SayNo = problem_response,
+    say_no: SayNo,
 ) -> ASGIApp:
     """Return the application of a service; control end points exist only where the settings ask for them."""
 
@@ -62,9 +51,6 @@ def _handlers(say_no: SayNo) -> dict[Any, ExceptionHandler]:
     async def refused(_: Request, error: Exception) -> Response:
         return say_no(cast("Refusal", error))
 
-    async def token_refused(_: Request, error: Exception) -> Response:
-        return token_response(cast("TokenRefusal", error))
-
     async def http_error(_: Request, error: Exception) -> Response:
         wrong = cast("HTTPException", error)
         return say_no(status_refusal(wrong.status_code, headers=wrong.headers))
@@ -77,7 +63,6 @@ def _handlers(say_no: SayNo) -> dict[Any, ExceptionHandler]:
 
     return {
         Refusal: refused,
-        TokenRefusal: token_refused,
         HTTPException: http_error,
         ClientDisconnect: client_gone,
         Exception: broken,

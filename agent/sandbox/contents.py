@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from agent.model import DocumentType
 from agent.rules.documents import examine, identify
 from agent.sandbox.documents import DocumentContents, UnreadableDocument, read_document
-from agent.sandbox.exporting import invoice_number_in, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +28,9 @@ _TAX: Final = re.compile(
 )
 _DATE: Final = re.compile(r"\b(\d{4}-\d\d-\d\d)\b")
 _TOTAL: Final = re.compile(r"^ *total[^\n\d]*(\d+\.\d\d)", re.MULTILINE | re.IGNORECASE)
+_INVOICE_NUMBER: Final = re.compile(
+    r"(?:invoice|rechnung|facture)\s*(?:no|number|nr|nummer|#)?\s*[.:#]*\s*([A-Z0-9][A-Z0-9/-]*[0-9])", re.IGNORECASE
+)
 _SURE: Final = 0.98
 _UNSURE: Final = 0.724
 ITEM_FIELDS: Final = ("quantity", "description", "unit_price", "amount")
@@ -117,3 +119,15 @@ def find_values(file_name: str, contents: DocumentContents) -> Found:
             for rate in _TAX.finditer(text)
         ),
     )
+
+
+def invoice_number_in(text: str) -> str:
+    """Return the invoice number a text names; empty where it names none."""
+    invoice = _INVOICE_NUMBER.search(text)
+    return invoice.group(1) if invoice else ""
+
+
+def printable(text: str) -> str:
+    """Return text that can be written as UTF-8 and holds no control characters but tab and newline."""
+    whole = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(character if character in "\t\n" or character.isprintable() else " " for character in whole)

@@ -1,20 +1,17 @@
 """The control interface: script faults, move the clock, look inside. Served only where the settings ask for it.
 
-It asks for no token, so it belongs on loopback and in tests.
+It asks for no token, so it belongs on loopback and in tests. What only one service has is in its own `control`.
 
 - `POST /control/faults` with one fault as JSON: `kind` and the fields of its class in `faults`, which say what they
   mean. `{"kind": "answer", "status": 503}` is a `Fault` (the kind when none is named), `"drop"` a `Dropped`, `"spoil"`
   a `Spoiled`; every kind takes `method`, `path`, `query` and `times`. `DELETE /control/faults` forgets all of them,
   specifications and the lag of the listing too.
-- `POST /control/specifications` with `{"file_name": pattern, "specification": JSON}`: what Start answers for the tasks
-  of these files; `{document}` in a `url` becomes the path of the task's document.
-- `POST /control/listing` with `{"lag": seconds}`: List Tasks shows tasks only so long after their creation.
-- `DELETE /control/leases` ends every lease before its time.
+- `POST /control/specifications` with `{"file_name": pattern, "specification": JSON}`: what is answered for these files
+  in place of the service's own result, for Aluma what Start answers; `{document}` in a `url` becomes the path of the
+  task's document.
 - `POST /control/clock` with `{"advance": seconds}` answers `{"now": unix seconds}`.
-- `DELETE /control/tokens` makes every access token invalid.
-- `GET /control/state` answers every task with tags, content type, size, sha256, the files its export names and how
-  often start, complete, cancel and fail succeeded; counts of requests; the last requests; the faults not used up; the
-  time.
+- `GET /control/state` answers all that is known of every task, counts of requests, the last requests, the faults not
+  used up, and the time.
 """
 
 from __future__ import annotations
@@ -27,14 +24,13 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from agent.sandbox.fault_documents import read_fault, write_fault
-from agent.sandbox.problems import bad_request
+from agent.sandbox.refusals import bad_request
 from agent.sandbox.routing import resource
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import Route
 
-    from agent.sandbox.core import Sandbox
     from agent.sandbox.playable import Playable
 
 
@@ -86,35 +82,6 @@ class CommonControl:
 
     async def _state(self, _: Request) -> Response:
         return _answer(self.state())
-
-
-class ControlApi(CommonControl):
-    """The control end points of a sandbox of the Tasks API."""
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        super().__init__(sandbox)
-        self._sandbox = sandbox
-
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
-            *super().routes(),
-            resource("/control/listing", {"POST": self._lag_listing}),
-            resource("/control/leases", {"DELETE": self._end_leases}),
-            resource("/control/tokens", {"DELETE": self._revoke}),
-        ]
-
-    async def _lag_listing(self, request: Request) -> Response:
-        self._sandbox.faults.lag_listing(seconds_of(await json_object(request), "lag"))
-        return Response(status_code=204)
-
-    async def _end_leases(self, _: Request) -> Response:
-        self._sandbox.end_leases()
-        return Response(status_code=204)
-
-    async def _revoke(self, _: Request) -> Response:
-        self._sandbox.revoke_tokens()
-        return Response(status_code=204)
 
 
 def _answer(document: dict[str, Any]) -> Response:

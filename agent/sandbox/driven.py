@@ -23,9 +23,9 @@ from agent.sandbox.storage import Incoming, Storage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from agent.sandbox.core import WallClock
+    from agent.sandbox.clock import WallClock
     from agent.sandbox.documents import DocumentContents
-    from agent.sandbox.records import StoredDocument
+    from agent.sandbox.storage import StoredDocument
 
 logger = logging.getLogger(__name__)
 

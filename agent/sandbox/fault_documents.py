@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.sandbox.faults import Dropped, Ending, Fault, Spoiled
-from agent.sandbox.problems import bad_request
+from agent.sandbox.refusals import bad_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from agent.sandbox.assumptions import HEADERS_LIMIT
 from agent.sandbox.playing import FaultPlayer
-from agent.sandbox.problems import problem_response, status_refusal
+from agent.sandbox.refusals import status_refusal
 from agent.sandbox.request_log import Seen
 from agent.sandbox.wire import Exchange
 
@@ -19,12 +18,14 @@ if TYPE_CHECKING:
     from agent.sandbox.playable import Playable, SayNo
 
 CONTROL_PREFIX: Final = "/control/"
+HEADERS_LIMIT: Final = 64 * 1024
+"""Bytes of all headers of a request together; beyond: 431 ([ASSUME], apis.md)."""
 
 
 class Gate:
     """The outermost application; requests of the control interface pass it unlogged and meet no faults."""
 
-    def __init__(self, app: ASGIApp, sandbox: Playable, *, say_no: SayNo = problem_response) -> None:
+    def __init__(self, app: ASGIApp, sandbox: Playable, *, say_no: SayNo) -> None:
         self._app = app
         self._sandbox = sandbox
         self._say_no = say_no

@@ -7,8 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from agent.sandbox.app import build_app, make_app
-from agent.sandbox.core import Sandbox
+from agent.sandbox.aluma.control import AlumaControl
+from agent.sandbox.aluma.core import AlumaSandbox
+from agent.sandbox.aluma.endpoints import AlumaApi
+from agent.sandbox.aluma.openapi import openapi_document as aluma_document
+from agent.sandbox.aluma.problems import say_no as say_no_as_aluma
+from agent.sandbox.aluma.settings import AlumaSettings
+from agent.sandbox.app import make_app
 from agent.sandbox.reading import DocumentReader, read_next
 from agent.sandbox.sendai.control import SendaiControl
 from agent.sandbox.sendai.core import SendaiSandbox
@@ -16,7 +21,6 @@ from agent.sandbox.sendai.endpoints import SendaiApi
 from agent.sandbox.sendai.endpoints import say_no as say_no_as_sendai
 from agent.sandbox.sendai.openapi import openapi_document as sendai_document
 from agent.sandbox.sendai.settings import SendaiSettings
-from agent.sandbox.settings import SandboxSettings
 from agent.sandbox.typless.control import TyplessControl
 from agent.sandbox.typless.core import TyplessSandbox
 from agent.sandbox.typless.endpoints import TyplessApi
@@ -31,10 +35,10 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-    from agent.sandbox.core import WallClock
+    from agent.sandbox.clock import WallClock
 
-AnySettings = SandboxSettings | SendaiSettings | TyplessSettings
-AnySandbox = Sandbox | SendaiSandbox | TyplessSandbox
+AnySettings = AlumaSettings | SendaiSettings | TyplessSettings
+AnySandbox = AlumaSandbox | SendaiSandbox | TyplessSandbox
 
 
 class Worker(Protocol):
@@ -57,21 +61,28 @@ class Played(NamedTuple):
 def play(settings: AnySettings, *, clock: WallClock) -> Played:
     """Return the service these settings are for."""
     match settings:
-        case SandboxSettings():
-            return _play_aluma(Sandbox(settings, clock=clock))
+        case AlumaSettings():
+            return _play_aluma(AlumaSandbox(settings, clock=clock))
         case SendaiSettings():
             return _play_sendai(SendaiSandbox(settings, clock=clock))
         case TyplessSettings():
             return _play_typless(TyplessSandbox(settings, clock=clock))
 
 
-def _play_aluma(sandbox: Sandbox) -> Played:
+def _play_aluma(sandbox: AlumaSandbox) -> Played:
     reader = DocumentReader(sandbox.wait_for_unread, lambda: read_next(sandbox))
-    return Played(sandbox, make_app(sandbox), (reader,))
+    app = make_app(
+        sandbox,
+        routes=AlumaApi(sandbox).routes(),
+        control=AlumaControl(sandbox).routes(),
+        document=aluma_document(),
+        say_no=say_no_as_aluma,
+    )
+    return Played(sandbox, app, (reader,))
 
 
 def _play_sendai(sandbox: SendaiSandbox) -> Played:
-    app = build_app(
+    app = make_app(
         sandbox,
         routes=SendaiApi(sandbox).routes(),
         control=SendaiControl(sandbox).routes(),
@@ -82,7 +93,7 @@ def _play_sendai(sandbox: SendaiSandbox) -> Played:
 
 
 def _play_typless(sandbox: TyplessSandbox) -> Played:
-    app = build_app(
+    app = make_app(
         sandbox,
         routes=TyplessApi(sandbox).routes(),
         control=TyplessControl(sandbox).routes(),

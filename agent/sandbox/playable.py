@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from agent.sandbox.faults import FaultBook
-    from agent.sandbox.problems import Refusal
+    from agent.sandbox.refusals import Refusal
     from agent.sandbox.request_log import RequestLog
 
     SayNo = Callable[[Refusal], Response]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import Response
 
 from agent.sandbox.faults import Dropped, Fault, Spoiled
-from agent.sandbox.problems import problem_response, status_refusal
+from agent.sandbox.refusals import status_refusal
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Scope
@@ -33,7 +33,7 @@ _UNSENT_LIMIT: Final = 1024 * 1024
 class FaultPlayer:
     """Plays the faults of one sandbox around its application."""
 
-    def __init__(self, app: ASGIApp, sandbox: Playable, *, say_no: SayNo = problem_response) -> None:
+    def __init__(self, app: ASGIApp, sandbox: Playable, *, say_no: SayNo) -> None:
         self._app = app
         self._sandbox = sandbox
         self._say_no = say_no

@@ -6,14 +6,14 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Final
 
+from agent.sandbox.aluma.records import MEDIA_TYPES
 from agent.sandbox.documents import DocumentContents, read_document
-from agent.sandbox.records import MEDIA_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.sandbox.core import Sandbox
-    from agent.sandbox.records import TaskEntry
+    from agent.sandbox.aluma.core import AlumaSandbox
+    from agent.sandbox.aluma.records import TaskEntry
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class DocumentReader:
             self._read()
 
 
-def read_next(sandbox: Sandbox) -> bool:
+def read_next(sandbox: AlumaSandbox) -> bool:
     """Read one document and record what it holds; False: there was none."""
     task = sandbox.next_unread()
     if task is None:

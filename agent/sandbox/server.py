@@ -10,15 +10,15 @@ import signal
 import socket
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, cast, overload
 
 import uvicorn
 
 from agent.errors import UserError
+from agent.sandbox.aluma.settings import AlumaSettings
+from agent.sandbox.clock import RealTime
 from agent.sandbox.kinds import play
-from agent.sandbox.settings import SandboxSettings
 from agent.sandbox.wire import WireProtocol
 
 if TYPE_CHECKING:
@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar
 
-    from agent.sandbox.core import Sandbox, WallClock
+    from agent.sandbox.aluma.core import AlumaSandbox
+    from agent.sandbox.clock import WallClock
     from agent.sandbox.kinds import AnySandbox, AnySettings
     from agent.sandbox.sendai.core import SendaiSandbox
     from agent.sandbox.sendai.settings import SendaiSettings
     from agent.sandbox.typless.core import TyplessSandbox
     from agent.sandbox.typless.settings import TyplessSettings
 
-    Played_co = TypeVar("Played_co", bound=AnySandbox, default=Sandbox, covariant=True)
+    Played_co = TypeVar("Played_co", bound=AnySandbox, default=AlumaSandbox, covariant=True)
 else:
     from typing import TypeVar
 
@@ -48,14 +49,6 @@ _HEADERS_BUFFER: Final = 256 * 1024
 _START_LIMIT: Final = 30.0
 
 
-class _RealTime:
-    """The time of this machine."""
-
-    def now(self) -> float:
-        """Return UTC unix seconds."""
-        return time.time()
-
-
 class SandboxServer(Generic[Played_co]):
     """A running sandbox of the service its settings are for.
 
@@ -66,8 +59,8 @@ class SandboxServer(Generic[Played_co]):
 
     @overload
     def __init__(
-        self: SandboxServer[Sandbox],
-        settings: SandboxSettings | None = None,
+        self: SandboxServer[AlumaSandbox],
+        settings: AlumaSettings | None = None,
         *,
         host: str = ...,
         port: int = ...,
@@ -115,7 +108,7 @@ class SandboxServer(Generic[Played_co]):
         self._socket = _listen(host, port)
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-        sandbox, app, self._workers = play(settings or SandboxSettings(), clock=clock or _RealTime())
+        sandbox, app, self._workers = play(settings or AlumaSettings(), clock=clock or RealTime())
         self.sandbox = cast("Played_co", sandbox)
         self._server = _Server(
             uvicorn.Config(

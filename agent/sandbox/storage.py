@@ -8,13 +8,21 @@ from __future__ import annotations
 import hashlib
 import secrets
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from agent.sandbox.records import StoredDocument
-
 if TYPE_CHECKING:
     from types import TracebackType
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """An uploaded document on disk."""
+
+    path: Path
+    size: int
+    sha256: str
 
 
 class Storage:

@@ -10,9 +10,9 @@ import pytest
 import requests
 from system.sites import wait_until
 
+from agent.sandbox.aluma.settings import DEMO_PROJECT_ID, AlumaSettings
 from agent.sandbox.faults import Dropped, Ending, Fault, Spoiled
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import DEMO_PROJECT_ID, SandboxSettings
 from agent.services.aluma_wire import read_time
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 @pytest.fixture
 def client() -> Iterator[Client]:
-    settings = SandboxSettings(**AT_ONCE, read_documents=False, control=True)
+    settings = AlumaSettings(**AT_ONCE, read_documents=False, control=True)
     with SandboxServer(settings) as server:
         made = Client(server)
         yield made

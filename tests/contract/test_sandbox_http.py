@@ -15,8 +15,8 @@ import requests
 
 import agent.sandbox
 from agent.errors import UserError
+from agent.sandbox.aluma.settings import DEMO_PROJECT_ID, DEMO_PROJECT_NAME, AlumaSettings
 from agent.sandbox.server import SandboxServer, serve_forever
-from agent.sandbox.settings import DEMO_PROJECT_ID, DEMO_PROJECT_NAME, SandboxSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ class Client:
 @pytest.fixture(scope="module")
 def server() -> Iterator[SandboxServer]:
     at_once: dict[str, Any] = {"queue_delay": 0, "processing_delay": 0, "finish_delay": 0}
-    with SandboxServer(SandboxSettings(**at_once, read_documents=False, max_body=2_500_000, control=True)) as running:
+    with SandboxServer(AlumaSettings(**at_once, read_documents=False, max_body=2_500_000, control=True)) as running:
         yield running
 
 
@@ -278,7 +278,7 @@ def test_a_document_that_cannot_be_read_fails(client: Client) -> None:
 
 
 def test_the_export_holds_what_was_read() -> None:
-    with SandboxServer(SandboxSettings(queue_delay=0, processing_delay=0)) as server:
+    with SandboxServer(AlumaSettings(queue_delay=0, processing_delay=0)) as server:
         client = Client(server)
         _, files = client.started(body=INVOICE, tags="task_name=one&file_name=in.pdf")
         client.session.close()
@@ -457,7 +457,7 @@ def test_revoked_tokens_are_401(client: Client) -> None:
 
 
 def test_the_clock_moves_on_request() -> None:
-    options = SandboxSettings(queue_delay=3600, read_documents=False, control=True, token_lifetime=1e6)
+    options = AlumaSettings(queue_delay=3600, read_documents=False, control=True, token_lifetime=1e6)
     with SandboxServer(options) as server:
         client = Client(server)
         task_id = client.create().json()["id"]
@@ -513,7 +513,7 @@ def test_a_signal_ends_serving_and_its_handler_is_put_back(number: signal.Signal
         ports.append(server.port)
         signal.raise_signal(number)
 
-    serve_forever(SandboxSettings(), host="127.0.0.1", port=0, ready=ready)
+    serve_forever(AlumaSettings(), host="127.0.0.1", port=0, ready=ready)
 
     assert signal.getsignal(number) is before
     with pytest.raises(ConnectionRefusedError):

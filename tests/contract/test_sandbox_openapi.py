@@ -21,9 +21,9 @@ from schemathesis.checks import load_all_checks, not_a_server_error
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi import checks as openapi_checks
 
-from agent.sandbox.openapi import openapi_document
+from agent.sandbox.aluma.openapi import openapi_document
+from agent.sandbox.aluma.settings import DEMO_PROJECT_ID, AlumaSettings
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import DEMO_PROJECT_ID, SandboxSettings
 
 PDF = b"%PDF-1.4\n%%EOF\n"
 CHECKS = [
@@ -83,7 +83,7 @@ class Target:
 
 @pytest.fixture(scope="module")
 def target() -> Iterator[Target]:
-    options = SandboxSettings(queue_delay=0, processing_delay=0, read_documents=False, max_body=64 * 1024)
+    options = AlumaSettings(queue_delay=0, processing_delay=0, read_documents=False, max_body=64 * 1024)
     with SandboxServer(options) as server:
         yield Target(server)
 

@@ -23,11 +23,11 @@ from agent.model import (
 )
 from agent.runtime.clock import SystemClock
 from agent.sandbox import samples
+from agent.sandbox.aluma.settings import AlumaProject, AlumaSettings
 from agent.sandbox.faults import Fault
 from agent.sandbox.sendai.settings import Fate as SendaiFate
 from agent.sandbox.sendai.settings import SendaiSettings, TaskStatus
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import SandboxProject, SandboxSettings
 from agent.sandbox.typless.settings import ExtractionStatus, TyplessSettings
 from agent.sandbox.typless.settings import Fate as TyplessFate
 from agent.services.opening import open_service
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 PROJECT = "project-of-the-tests-1"
 KEY = "key-of-the-tests"
 DOCUMENT = (Path(samples.__file__).parent / "invoice.pdf").read_bytes()
-ALUMA = SandboxSettings(projects=(SandboxProject(PROJECT, "Tests"),), queue_delay=0, processing_delay=0, finish_delay=0)
+ALUMA = AlumaSettings(projects=(AlumaProject(PROJECT, "Tests"),), queue_delay=0, processing_delay=0, finish_delay=0)
 TYPLESS = TyplessSettings(api_key=KEY, document_types=(PROJECT,), extraction_delay=0)
 SENDAI = SendaiSettings(api_key=KEY, projects=(PROJECT,), processing_delay=0, review_delay=0)
 
@@ -205,7 +205,7 @@ class AlumaHarness(Harness):
         self.clock = SystemClock()
         self.start(ALUMA)
 
-    def start(self, settings: SandboxSettings) -> None:
+    def start(self, settings: AlumaSettings) -> None:
         self.server = self._stack.enter_context(SandboxServer(settings))
         self.service = self._open(settings.client_secret)
         self._stack.callback(self.service.close)

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from agent.sandbox.settings import SandboxSettings
-from agent.sandbox.tokens import TOKEN_PREFIX
+from agent.sandbox.aluma.settings import AlumaSettings
+from agent.sandbox.aluma.tokens import TOKEN_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from _pytest.terminal import TerminalReporter
 
-NEEDLES: Final = (SandboxSettings().client_secret.encode(), TOKEN_PREFIX.encode())
+NEEDLES: Final = (AlumaSettings().client_secret.encode(), TOKEN_PREFIX.encode())
 IS_ON: Final = os.environ.get("FSAGENT_TEST_CANARY") == "1"
 _TOLD: Final = frozenset({".yaml", ".yml"})
 """Configurations hold the secret: that is where it comes from."""

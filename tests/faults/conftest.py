@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from system.sites import QUICK_SANDBOX, Site
 
+from agent.sandbox.aluma.settings import AlumaSettings
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import SandboxSettings
 from faults.points import Sweep
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _NUMBERS = "sweep"
 
 @pytest.fixture
 def sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer(SandboxSettings(**QUICK_SANDBOX)) as server:  # type: ignore[arg-type]  # all of them floats
+    with SandboxServer(AlumaSettings(**QUICK_SANDBOX)) as server:  # type: ignore[arg-type]  # all of them floats
         yield server
 
 

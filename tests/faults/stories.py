@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from system.sites import QUICK_SANDBOX, Site, pdf, wait_until
 
+from agent.sandbox.aluma.settings import AlumaSettings
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import SandboxSettings
 from faults.checker import judge
 from faults.tracing import Agents, Point
 
@@ -88,7 +88,7 @@ class Story:
     def told(self, folder: Path, agents: Agents, *, wait: str = "20s") -> Iterator[Scene]:
         """Give a scene in a new folder at the moment the run to be killed starts."""
         with (
-            SandboxServer(SandboxSettings(**{**QUICK_SANDBOX, **self.sandbox})) as server,
+            SandboxServer(AlumaSettings(**{**QUICK_SANDBOX, **self.sandbox})) as server,
             self._archive(folder) as archive,
         ):
             site = Site.of(Path(tempfile.mkdtemp(dir=folder)), server)

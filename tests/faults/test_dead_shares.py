@@ -15,8 +15,8 @@ from system.sites import QUICK_SANDBOX, Process, Site, pdf, tree, wait_until
 
 from agent.config.loading import load
 from agent.runtime.looking import reading_ledger
+from agent.sandbox.aluma.settings import AlumaSettings
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import SandboxSettings
 from faults import means
 from faults.checker import judge
 from faults.fuse_folders import DATA, EVERYTHING, FuseFolder, available
@@ -367,7 +367,7 @@ def test_an_export_whose_output_hangs_beyond_its_lease_is_completed_once_and_nev
     tmp_path: Path,
 ) -> None:
     available()
-    settings = SandboxSettings(**QUICK_SANDBOX, lease=2.0)  # type: ignore[arg-type]  # all of them floats
+    settings = AlumaSettings(**QUICK_SANDBOX, lease=2.0)  # type: ignore[arg-type]  # all of them floats
     with SandboxServer(settings) as sandbox:
         site = Site.of(tmp_path / "site", sandbox)
         site.configure(service={"lease": "2s"})

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from system.sites import QUICK_SANDBOX, Site, tree, wait_until
 
+from agent.sandbox.aluma.settings import AlumaSettings
 from agent.sandbox.faults import Dropped, Ending, Fault, Spoiled
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import SandboxSettings
 from faults.checker import judge
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def test_nothing_of_an_export_is_visible_while_its_third_of_five_files_is_wrong(
     tmp_path: Path, sweep: Callable[[str], Sweep]
 ) -> None:
     # Both sides know the same lease: one that was not given back in time comes to its end.
-    with SandboxServer(SandboxSettings(**QUICK_SANDBOX, lease=3.0)) as sandbox:  # type: ignore[arg-type]  # floats
+    with SandboxServer(AlumaSettings(**QUICK_SANDBOX, lease=3.0)) as sandbox:  # type: ignore[arg-type]  # floats
         site = Site.of(tmp_path / "site", sandbox)
         _third_of_five_files(site, sandbox, sweep)
 
@@ -162,7 +162,7 @@ def test_a_lease_that_is_lost_in_a_slow_download_is_never_completed(site: Site, 
 @pytest.mark.parametrize("wrong", [Spoiled(pace=1), WRONG["endless"]], ids=["one byte a second", "endless"])
 def test_what_would_outlast_its_lease_is_given_back_before_its_end(tmp_path: Path, wrong: AnyFault) -> None:
     lease = 5.0
-    with SandboxServer(SandboxSettings(**QUICK_SANDBOX, lease=lease)) as sandbox:  # type: ignore[arg-type]  # floats
+    with SandboxServer(AlumaSettings(**QUICK_SANDBOX, lease=lease)) as sandbox:  # type: ignore[arg-type]  # floats
         site = Site.of(tmp_path / "site", sandbox)
         site.configure(service={"lease": f"{lease:.0f}s"}, export={"retry_delay": "1h"})
         sandbox.sandbox.faults.add(on(wrong, path="/file_collections/*", times=None))

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 import pytest
 from system.sites import Site, pdf, sha256, tree, wait_until
 
+from agent.sandbox.aluma.settings import AlumaSettings
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import SandboxSettings
 from faults.watched_process import peak_memory
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ BOUND = 64 * MIB
 @pytest.fixture
 def sandbox() -> Iterator[SandboxServer]:
     """A service that looks at the first bytes only and is done at once: the agent is what is looked at."""
-    settings = SandboxSettings(queue_delay=0, processing_delay=0, finish_delay=0, read_documents=False)
+    settings = AlumaSettings(queue_delay=0, processing_delay=0, finish_delay=0, read_documents=False)
     with SandboxServer(settings) as server:
         yield server
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from system.sites import QUICK_SANDBOX, Site, sha256, tree
 
+from agent.sandbox.aluma.settings import AlumaSettings
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import SandboxSettings
 from faults.checker import judge, lying
 from faults.loop_mounts import KINDS, Disk, lose_power, mounted
 from faults.stopping import Stopping, library
@@ -96,7 +96,7 @@ def place(folder: Path, kind: str, layout: str) -> Iterator[Place]:
     folder.mkdir()
     names = ["disk"] if layout == "one disk" else ["disk", "other"]
     with (
-        SandboxServer(SandboxSettings(**QUICK_SANDBOX)) as server,  # type: ignore[arg-type]  # all of them floats
+        SandboxServer(AlumaSettings(**QUICK_SANDBOX)) as server,  # type: ignore[arg-type]  # all of them floats
         mounted(folder, kind, names) as disks,
     ):
         site = Site.of(folder / "site", server)

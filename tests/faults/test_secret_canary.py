@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from system.sites import PATIENCE, QUICK_SANDBOX, REPOSITORY, Process, Site, completed, pdf, wait_until
 
+from agent.sandbox.aluma.settings import DEMO_PROJECT_ID, AlumaSettings
+from agent.sandbox.aluma.tokens import TOKEN_PREFIX
 from agent.sandbox.faults import Fault
 from agent.sandbox.samples import BROKEN, read_sample
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import DEMO_PROJECT_ID, SandboxSettings
-from agent.sandbox.tokens import TOKEN_PREFIX
 from faults.canary import NEEDLES, leaks
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def secret(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def sandbox(secret: str) -> Iterator[SandboxServer]:
-    settings = SandboxSettings(**QUICK_SANDBOX, client_secret=secret)  # type: ignore[arg-type]  # all of them floats
+    settings = AlumaSettings(**QUICK_SANDBOX, client_secret=secret)  # type: ignore[arg-type]  # all of them floats
     with SandboxServer(settings) as server:
         yield server
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from system.sites import QUICK_SANDBOX, Site, wait_until
 
+from agent.sandbox.aluma.settings import AlumaSettings
 from agent.sandbox.faults import Dropped, Fault
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import SandboxSettings
 from faults.checker import judge
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def test_tokens_that_are_revoked_while_files_are_sent_cost_one_refresh_each_time
 
 
 def test_tokens_that_expire_in_seconds_are_renewed_before_their_end(tmp_path: Path) -> None:
-    settings = SandboxSettings(**QUICK_SANDBOX, token_lifetime=4)  # type: ignore[arg-type]  # all of them floats
+    settings = AlumaSettings(**QUICK_SANDBOX, token_lifetime=4)  # type: ignore[arg-type]  # all of them floats
     with SandboxServer(settings) as sandbox:
         site = Site.of(tmp_path / "site", sandbox)
         sent = [site.drop("first.pdf")]
@@ -177,7 +177,7 @@ def test_refused_for_good_it_pauses_without_a_storm_and_files_stay(
 
 @pytest.mark.parametrize("offset", [-DAY, DAY], ids=["a day behind", "a day ahead"])
 def test_a_clock_that_is_a_day_off_loses_and_doubles_nothing(tmp_path: Path, offset: float) -> None:
-    settings = SandboxSettings(**QUICK_SANDBOX)  # type: ignore[arg-type]  # all of them floats
+    settings = AlumaSettings(**QUICK_SANDBOX)  # type: ignore[arg-type]  # all of them floats
     with SandboxServer(settings, clock=ClockOf(offset)) as sandbox:
         site = Site.of(tmp_path / "site", sandbox)
         faults = sandbox.sandbox.faults

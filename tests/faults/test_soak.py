@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import pytest
 from system.sites import QUICK_SANDBOX, Site, wait_until
 
+from agent.sandbox.aluma.settings import AlumaSettings
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import SandboxSettings
 from faults.checker import judge
 from faults.killing import PAUSE, killed_after_a_while, soak_name
 
@@ -50,7 +50,7 @@ LONGEST = 300.0 * max(1.0, FILES / 500, KILLS / 30)
 @pytest.fixture
 def sandbox() -> Iterator[SandboxServer]:
     settings = {**QUICK_SANDBOX, "processing_delay": 0.2}
-    with SandboxServer(SandboxSettings(**settings)) as server:  # type: ignore[arg-type]  # all of them floats
+    with SandboxServer(AlumaSettings(**settings)) as server:  # type: ignore[arg-type]  # all of them floats
         yield server
 
 

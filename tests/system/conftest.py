@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.sandbox.aluma.settings import AlumaSettings
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import SandboxSettings
 from system.sites import QUICK_SANDBOX, Site
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer(SandboxSettings(**QUICK_SANDBOX)) as server:  # type: ignore[arg-type]  # all of them floats
+    with SandboxServer(AlumaSettings(**QUICK_SANDBOX)) as server:  # type: ignore[arg-type]  # all of them floats
         yield server
 
 

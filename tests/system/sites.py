@@ -25,9 +25,9 @@ import agent
 from agent.config.loading import load
 from agent.runtime.control import STATUS_NOTE
 from agent.runtime.looking import reading_ledger
+from agent.sandbox.aluma.settings import DEMO_PROJECT_ID, AlumaSettings
 from agent.sandbox.samples import DELIVERY_NOTE, LETTER, read_sample
 from agent.sandbox.sendai.settings import SendaiSettings
-from agent.sandbox.settings import DEMO_PROJECT_ID, SandboxSettings
 from agent.sandbox.typless.settings import TyplessSettings
 
 if TYPE_CHECKING:
@@ -232,8 +232,8 @@ class Site:
         self.settings: dict[str, Any] = {
             "service": {
                 "url": url,
-                "client_id": SandboxSettings().client_id,
-                "client_secret": SandboxSettings().client_secret,
+                "client_id": AlumaSettings().client_id,
+                "client_secret": AlumaSettings().client_secret,
             },
             "state_dir": "state",
             "retry": {"first": "100ms", "max": "400ms", "unknown_wait": "1s"},

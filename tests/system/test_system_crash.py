@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.sandbox.aluma.settings import AlumaSettings
 from agent.sandbox.faults import Fault
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import SandboxSettings
 from system.sites import QUICK_SANDBOX, Site, pdf, wait_until
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ KILLS = 6
 @pytest.fixture
 def slower_sandbox() -> Iterator[SandboxServer]:
     settings = {**QUICK_SANDBOX, "processing_delay": 0.3}
-    with SandboxServer(SandboxSettings(**settings)) as server:  # type: ignore[arg-type]  # all of them floats
+    with SandboxServer(AlumaSettings(**settings)) as server:  # type: ignore[arg-type]  # all of them floats
         yield server
 
 

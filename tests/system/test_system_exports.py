@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent.sandbox.aluma.settings import AlumaSettings
 from agent.sandbox.faults import Fault
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import SandboxSettings
 from system.sites import QUICK_SANDBOX, Site, document_for, tree, wait_until
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def test_dangerous_names_are_made_safe_by_one_rule_on_every_platform(site: Site,
 
 
 def test_a_folder_of_the_specification_stands_below_the_mirrored_folder(tmp_path: Path) -> None:
-    with SandboxServer(SandboxSettings(**QUICK_SANDBOX, export_folder="{kind}/{stem}")) as server:  # type: ignore[arg-type]
+    with SandboxServer(AlumaSettings(**QUICK_SANDBOX, export_folder="{kind}/{stem}")) as server:  # type: ignore[arg-type]
         site = Site.of(tmp_path / "site", server)
         site.drop("branch/one.pdf")
         assert site.run_once().returncode == 0
@@ -276,13 +276,13 @@ def test_published_files_and_folders_have_the_modes_that_are_configured(site: Si
 
 
 def test_a_lost_lease_is_never_completed_and_the_next_one_completes_the_same_files(tmp_path: Path) -> None:
-    with SandboxServer(SandboxSettings(**QUICK_SANDBOX)) as server:  # type: ignore[arg-type]  # all of them floats
+    with SandboxServer(AlumaSettings(**QUICK_SANDBOX)) as server:  # type: ignore[arg-type]  # all of them floats
         site = Site.of(tmp_path / "site", server)
         server.sandbox.faults.add(Fault(409, method="PUT", path="/tasks/*/complete_client_action", times=1))
         content = site.drop("one.pdf")
         with site.run() as running:
             wait_until(lambda: site.exported("one.csv"))
-            server.sandbox.advance_clock(SandboxSettings().lease + 1)
+            server.sandbox.advance_clock(AlumaSettings().lease + 1)
             site.wait_done(tasks=1)
             running.stop()
         site.assert_each_once({"one.pdf": content})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.rules.naming import safe_part
-from agent.sandbox.exporting import safe_part as service_name
+from agent.sandbox.aluma.exporting import safe_part as service_name
 from system.sites import SandboxProcess, Site, completed, sha256, tree, twins
 
 if TYPE_CHECKING:

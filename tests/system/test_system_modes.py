@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.rules.tags import encode_tags
+from agent.sandbox.aluma.settings import DEMO_PROJECT_ID
 from agent.sandbox.faults import Fault
 from agent.sandbox.samples import BROKEN, read_sample
-from agent.sandbox.settings import DEMO_PROJECT_ID
 from system.sites import Site, pdf, sha256, tree, wait_until
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agent.sandbox.aluma.settings import AlumaSettings
 from agent.sandbox.faults import Fault
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import SandboxSettings
 from system.sites import QUICK_SANDBOX, Site, document_for, wait_until
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def test_a_service_that_is_down_at_start_gets_everything_once_it_is_there(tmp_pa
         lane = site.waits_for("service", "service_unreachable")
         assert_waiting(site, lane, began=began)
         assert_status_says(site, lane["reason"], began=began)
-        with SandboxServer(SandboxSettings(**QUICK_SANDBOX), port=port) as server:  # type: ignore[arg-type]
+        with SandboxServer(AlumaSettings(**QUICK_SANDBOX), port=port) as server:  # type: ignore[arg-type]
             sandboxes.append(server)
             site.wait_done(tasks=3)
             wait_until(lambda: site.lanes() == {})
@@ -159,7 +159,7 @@ def test_a_wrong_secret_holds_everything_without_a_storm_and_is_not_shown(site: 
     refused = sum(count for kind, count in sandbox.sandbox.requests.counts().items() if kind.endswith(" 401"))
     assert refused < 30
 
-    site.configure(service={"client_secret": SandboxSettings().client_secret})
+    site.configure(service={"client_secret": AlumaSettings().client_secret})
     with site.run() as running:
         site.wait_done(tasks=3)
         running.stop()

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agent.sandbox.aluma.settings import DEMO_PROJECT_ID, AlumaSettings
 from agent.sandbox.samples import DELIVERY_NOTE, INVOICE, read_sample
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import DEMO_PROJECT_ID, SandboxSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,7 +56,7 @@ def folder(drive_c: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer(SandboxSettings(queue_delay=0.05, processing_delay=0.05)) as server:
+    with SandboxServer(AlumaSettings(queue_delay=0.05, processing_delay=0.05)) as server:
         yield server
 
 

@@ -24,9 +24,7 @@ from __future__ import annotations
 from typing import Final
 
 INBOX_FOLDER: Final = "folder_inbox"
-STATUS_BAD_REQUEST: Final = 400
 STATUS_FORBIDDEN: Final = 403
-STATUS_UNKNOWN: Final = 404
 
 FIELD_LIMIT: Final = 1024 * 1024
 """Bytes of one text field of a form, and of a JSON body; beyond: 413."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from agent.sandbox.control import CommonControl, json_object
-from agent.sandbox.problems import bad_request
+from agent.sandbox.refusals import bad_request
 from agent.sandbox.routing import resource
 from agent.sandbox.sendai.settings import Fate, TaskStatus
 

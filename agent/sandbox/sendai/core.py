@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.sandbox.contents import find_values
 from agent.sandbox.driven import DrivenService, Job
-from agent.sandbox.problems import Refusal, unauthorized, unknown
+from agent.sandbox.refusals import Refusal, unauthorized, unknown
 from agent.sandbox.sendai.assumptions import INBOX_FOLDER, STATUS_FORBIDDEN
 from agent.sandbox.sendai.records import (
     TaskEntry,
@@ -26,9 +26,9 @@ from agent.sandbox.sendai.settings import Fate, SendaiSettings, TaskStatus
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.sandbox.core import WallClock
-    from agent.sandbox.records import StoredDocument
+    from agent.sandbox.clock import WallClock
     from agent.sandbox.sendai.records import SentFile
+    from agent.sandbox.storage import StoredDocument
 
 _UNLOCKABLE = (TaskStatus.COMPLETED, TaskStatus.DISCARDED, TaskStatus.FILTERED)
 _UNFINISHED = (TaskStatus.PROCESSING, TaskStatus.REVIEWING)

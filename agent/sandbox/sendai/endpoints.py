@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from agent.sandbox.problems import bad_request, too_large
+from agent.sandbox.refusals import bad_request, too_large
 from agent.sandbox.routing import resource
 from agent.sandbox.sendai.assumptions import FIELD_LIMIT, MESSAGE_LIMIT
 from agent.sandbox.sendai.forms import UploadForm
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import Route
 
-    from agent.sandbox.problems import Refusal
+    from agent.sandbox.refusals import Refusal
     from agent.sandbox.routing import Answer
     from agent.sandbox.sendai.core import SendaiSandbox
 

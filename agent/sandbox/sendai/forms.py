@@ -7,7 +7,7 @@ import re
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
-from agent.sandbox.problems import bad_request, too_large
+from agent.sandbox.refusals import bad_request, too_large
 from agent.sandbox.sendai.assumptions import FIELD_LIMIT
 from agent.sandbox.sendai.multipart import BrokenForm, MultipartReader, Part, boundary_of
 from agent.sandbox.sendai.records import SentFile

@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from email.message import EmailMessage
 
-    from agent.sandbox.records import StoredDocument
-    from agent.sandbox.storage import Incoming
+    from agent.sandbox.storage import Incoming, StoredDocument
 
 _EXTENSION: Final = ".eml"
 

@@ -7,13 +7,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from agent.sandbox.records import wire_time
+from agent.sandbox.clock import wire_time
 from agent.sandbox.sendai.settings import TaskListing, TaskStatus
 
 if TYPE_CHECKING:
     from agent.sandbox.contents import Found
-    from agent.sandbox.records import StoredDocument
     from agent.sandbox.sendai.settings import SendaiSettings
+    from agent.sandbox.storage import StoredDocument
 
 _PAGE_SIZE = (2480, 3508)
 _LINE_HEIGHT = 40.0

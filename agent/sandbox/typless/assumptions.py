@@ -20,7 +20,6 @@ from __future__ import annotations
 from typing import Final
 
 PREFIXES: Final = ("/api", "/api/v1")
-STATUS_BAD_REQUEST: Final = 400
 STATUS_VALIDATION: Final = 422
 
 BODY_SLACK: Final = 64 * 1024

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agent.sandbox.problems import bad_request
+from agent.sandbox.refusals import bad_request
 
 _TEXTS: Final = ("file", "file_name", "document_type_name")
 

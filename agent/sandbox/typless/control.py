@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from agent.sandbox.control import CommonControl, json_object
-from agent.sandbox.problems import bad_request
+from agent.sandbox.refusals import bad_request
 from agent.sandbox.routing import resource
 from agent.sandbox.typless.settings import ExtractionStatus, Fate
 

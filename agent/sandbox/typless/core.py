@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.sandbox.contents import find_values
 from agent.sandbox.driven import DrivenService, Job
-from agent.sandbox.problems import Refusal, bad_request, unauthorized
+from agent.sandbox.refusals import Refusal, bad_request, unauthorized
 from agent.sandbox.typless.assumptions import PROCESSED_KINDS
 from agent.sandbox.typless.records import Extraction, insight, poll_document
 from agent.sandbox.typless.settings import ExtractionStatus, Fate, TyplessSettings
 
 if TYPE_CHECKING:
-    from agent.sandbox.core import WallClock
-    from agent.sandbox.records import StoredDocument
+    from agent.sandbox.clock import WallClock
+    from agent.sandbox.storage import StoredDocument
 
 _ID_BYTES = 20
 _LOOK = 0.25

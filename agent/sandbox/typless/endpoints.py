@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from agent.sandbox.problems import bad_request
+from agent.sandbox.refusals import bad_request
 from agent.sandbox.routing import resource
 from agent.sandbox.typless.assumptions import BODY_SLACK, PREFIXES, STATUS_VALIDATION
 from agent.sandbox.typless.bodies import Invalid, decode_file, read_request
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.routing import Route
 
-    from agent.sandbox.problems import Refusal
-    from agent.sandbox.records import StoredDocument
+    from agent.sandbox.refusals import Refusal
     from agent.sandbox.routing import Answer
+    from agent.sandbox.storage import StoredDocument
     from agent.sandbox.typless.bodies import ExtractionRequest
     from agent.sandbox.typless.core import TyplessSandbox
 

@@ -10,7 +10,7 @@ from agent.sandbox.typless.settings import ExtractionStatus
 
 if TYPE_CHECKING:
     from agent.sandbox.contents import Found, Value
-    from agent.sandbox.records import StoredDocument
+    from agent.sandbox.storage import StoredDocument
 
 
 @dataclass(slots=True, eq=False)

@@ -9,10 +9,10 @@ import pytest
 from fakes.office import NOWHERE, Office, Result, run
 
 from agent.app import running_agent
+from agent.sandbox.aluma.settings import DEMO_PROJECT_ID
 from agent.sandbox.faults import Fault
 from agent.sandbox.sendai.settings import SendaiSettings
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import DEMO_PROJECT_ID
 from agent.sandbox.typless.settings import TyplessSettings
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import pytest
 from fakes.office import NOWHERE, Office
 
+from agent.sandbox.aluma.settings import DEMO_PROJECT_ID, DEMO_PROJECT_NAME
 from agent.sandbox.faults import Fault
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import DEMO_PROJECT_ID, DEMO_PROJECT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,9 +6,9 @@ import pytest
 from fakes.office import NOWHERE, Office
 
 from agent.app import running_agent
+from agent.sandbox.aluma.settings import DEMO_PROJECT_ID, AlumaSettings
 from agent.sandbox.samples import read_sample
 from agent.sandbox.server import SandboxServer
-from agent.sandbox.settings import DEMO_PROJECT_ID, SandboxSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[SandboxServer]:
-    with SandboxServer(SandboxSettings(queue_delay=0.02, processing_delay=0.02)) as server:
+    with SandboxServer(AlumaSettings(queue_delay=0.02, processing_delay=0.02)) as server:
         yield server
 
 

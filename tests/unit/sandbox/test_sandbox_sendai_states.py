@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fakes.driven_clock import DrivenClock
 
-from agent.sandbox.problems import Refusal
+from agent.sandbox.refusals import Refusal
 from agent.sandbox.samples import DELIVERY_NOTE, INVOICE, read_sample
 from agent.sandbox.sendai.core import SendaiSandbox
 from agent.sandbox.sendai.mails import attachments_of

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agent.sandbox.core import Sandbox
-from agent.sandbox.problems import Refusal, TokenRefusal
+from agent.sandbox.aluma.core import AlumaSandbox
+from agent.sandbox.aluma.problems import TokenRefusal
+from agent.sandbox.aluma.settings import DEMO_PROJECT_ID, AlumaSettings
 from agent.sandbox.reading import read_next
-from agent.sandbox.settings import DEMO_PROJECT_ID, SandboxSettings
+from agent.sandbox.refusals import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,9 +33,9 @@ class DrivenClock:
 class DrivenSandbox:
     """A sandbox that reads by first bytes only, when told to, and whose clock stands still."""
 
-    def __init__(self, settings: SandboxSettings) -> None:
+    def __init__(self, settings: AlumaSettings) -> None:
         self.clock = DrivenClock()
-        self.core = Sandbox(settings, clock=self.clock)
+        self.core = AlumaSandbox(settings, clock=self.clock)
 
     def create(self, *, body: bytes = PDF, content_type: str = "application/pdf", **tags: str) -> str:
         with self.core.receive() as incoming:
@@ -80,7 +81,7 @@ def make_sandbox() -> Iterator[MakeSandbox]:
     made: list[DrivenSandbox] = []
 
     def make(**options: Any) -> DrivenSandbox:
-        settings = SandboxSettings(
+        settings = AlumaSettings(
             **{"queue_delay": 10, "processing_delay": 5, "finish_delay": 2, "read_documents": False, **options}
         )
         made.append(DrivenSandbox(settings))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fakes.driven_clock import DrivenClock
 
-from agent.sandbox.problems import Refusal
+from agent.sandbox.refusals import Refusal
 from agent.sandbox.samples import INVOICE, read_sample
 from agent.sandbox.typless.core import TyplessSandbox
 from agent.sandbox.typless.settings import DEMO_DOCUMENT_TYPE, ExtractionStatus, Fate, TyplessSettings

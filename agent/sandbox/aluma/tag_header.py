@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from agent.rules.tags import decode_tags
-from agent.sandbox.problems import bad_request
+from agent.sandbox.refusals import bad_request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

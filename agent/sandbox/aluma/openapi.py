@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from agent import __version__
-from agent.sandbox.assumptions import CANCEL_TASK_PATH, GET_TASK_PATH, PROBLEM_MEDIA_TYPE, PROJECTS_PATH
-from agent.sandbox.openapi_schemas import reference, schemas
-from agent.sandbox.settings import DEMO_PROJECT_ID
+from agent.sandbox.aluma.assumptions import CANCEL_TASK_PATH, GET_TASK_PATH, PROBLEM_MEDIA_TYPE, PROJECTS_PATH
+from agent.sandbox.aluma.openapi_schemas import reference, schemas
+from agent.sandbox.aluma.settings import DEMO_PROJECT_ID
 
 _PROBLEMS = {
     400: "A parameter, a header or the body makes no sense.",

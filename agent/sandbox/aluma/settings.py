@@ -11,7 +11,7 @@ DEMO_PROJECT_NAME: Final = "Demo project"
 
 
 @dataclass(frozen=True, slots=True)
-class SandboxProject:
+class AlumaProject:
     """A project tasks can be created in."""
 
     id: str
@@ -19,13 +19,13 @@ class SandboxProject:
 
 
 @dataclass(frozen=True, slots=True)
-class SandboxSettings:
+class AlumaSettings:
     """How a sandbox behaves; times in seconds of the sandbox's clock, sizes in bytes, None: never or no limit."""
 
     client_id: str = "sandbox"
     client_secret: str = "sandbox-secret"  # noqa: S105 -- the well-known key of a server that holds nothing of worth
     token_lifetime: float = 86_400
-    projects: tuple[SandboxProject, ...] = (SandboxProject(DEMO_PROJECT_ID, DEMO_PROJECT_NAME),)
+    projects: tuple[AlumaProject, ...] = (AlumaProject(DEMO_PROJECT_ID, DEMO_PROJECT_NAME),)
 
     queue_delay: float = 0.2
     """From creation until `running`."""

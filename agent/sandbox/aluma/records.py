@@ -1,20 +1,19 @@
-"""What the sandbox keeps of one task, and how a task looks on the wire (apis.md 1.2)."""
+"""What this sandbox keeps of one task, and how a task looks on the wire (apis.md 1.2)."""
 
 from __future__ import annotations
 
 import secrets
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from agent.model import FINAL_SERVICE_STATES, ServiceTaskState
+from agent.sandbox.clock import wire_time
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from agent.sandbox.aluma.settings import AlumaProject
     from agent.sandbox.documents import DocumentContents
-    from agent.sandbox.settings import SandboxProject
+    from agent.sandbox.storage import StoredDocument
 
 MEDIA_TYPES = {"pdf": "application/pdf", "tiff": "image/tiff"}
 EXPORT = "export"
@@ -23,22 +22,13 @@ STATES = tuple(state.value for state in ServiceTaskState if state is not Service
 PENDING = (ServiceTaskState.PENDING_START, ServiceTaskState.PENDING_COMPLETE)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredDocument:
-    """An uploaded document on disk."""
-
-    path: Path
-    size: int
-    sha256: str
-
-
 @dataclass(slots=True)
 class TaskEntry:
     """One task; changed only by the Sandbox, under its lock."""
 
     id: str
     sequence: int
-    project: SandboxProject
+    project: AlumaProject
     file_collection_id: str
     created: float
     """UTC unix seconds."""
@@ -89,11 +79,6 @@ class TaskEntry:
 def new_id() -> str:
     """Return 22 URL-safe characters."""
     return secrets.token_urlsafe(16)
-
-
-def wire_time(seconds: float) -> str:
-    """Return unix seconds as the service writes them, in whole seconds."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def task_document(task: TaskEntry, *, tags: bool, message: bool) -> dict[str, Any]:

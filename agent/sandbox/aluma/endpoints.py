@@ -12,21 +12,21 @@ from urllib.parse import parse_qs
 
 from starlette.responses import Response, StreamingResponse
 
-from agent.sandbox.assumptions import (
+from agent.sandbox.aluma.assumptions import (
     CANCEL_TASK_PATH,
     FAIL_BODY_LIMIT,
     GET_TASK_PATH,
     PROJECT_BODY_LIMIT,
     PROJECTS_PATH,
     STATUS_ACTION_TAKEN,
-    STATUS_BAD_REQUEST,
     STATUS_DOWNLOAD,
     STATUS_PROJECT_UPLOADED,
 )
-from agent.sandbox.core import require_action
-from agent.sandbox.problems import TokenRefusal, bad_request, too_large, unknown
+from agent.sandbox.aluma.core import require_action
+from agent.sandbox.aluma.problems import TokenRefusal, token_response
+from agent.sandbox.aluma.tag_header import read_tags
+from agent.sandbox.refusals import STATUS_BAD_REQUEST, bad_request, too_large, unknown
 from agent.sandbox.routing import resource
-from agent.sandbox.tag_header import read_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
     from starlette.routing import Route
     from starlette.types import Receive, Scope, Send
 
-    from agent.sandbox.core import Sandbox
-    from agent.sandbox.records import TaskEntry
+    from agent.sandbox.aluma.core import AlumaSandbox
+    from agent.sandbox.aluma.records import TaskEntry
     from agent.sandbox.routing import Answer
 
 _BLOCK = 1024 * 1024
 _TOKEN_FIELDS = ("client_id", "client_secret")
 
 
-class TasksApi:
+class AlumaApi:
     """Every end point of one sandbox."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: AlumaSandbox) -> None:
         self._sandbox = sandbox
 
     def routes(self) -> list[Route]:
@@ -74,6 +74,12 @@ class TasksApi:
         return checked
 
     async def _issue_token(self, request: Request) -> Response:
+        try:
+            return await self._token(request)
+        except TokenRefusal as refusal:
+            return token_response(refusal)
+
+    async def _token(self, request: Request) -> Response:
         media_type = _media_type(request)
         body = await _small_body(request, FAIL_BODY_LIMIT)
         if media_type == "application/json":

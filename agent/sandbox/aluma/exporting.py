@@ -1,4 +1,4 @@
-"""The export the sandbox makes of a document: a CSV, a JSON, and the document itself (apis.md 1.4, seed 002)."""
+"""The export this sandbox makes of a document: a CSV, a JSON, and the document itself (apis.md 1.4, seed 002)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from agent.sandbox.contents import invoice_number_in, printable
+
 if TYPE_CHECKING:
+    from agent.sandbox.aluma.records import TaskEntry
     from agent.sandbox.documents import DocumentContents
-    from agent.sandbox.records import TaskEntry
 
 _UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
-_INVOICE_NUMBER: Final = re.compile(
-    r"(?:invoice|rechnung|facture)\s*(?:no|number|nr|nummer|#)?\s*[.:#]*\s*([A-Z0-9][A-Z0-9/-]*[0-9])", re.IGNORECASE
-)
 _TEXT_LIMIT: Final = 200_000
 _LINE_LIMIT: Final = 200
 _EXTENSIONS: Final = {"pdf": ".pdf", "tiff": ".tif"}
@@ -120,15 +119,3 @@ def _as_csv(fields: dict[str, Any]) -> str:
 
 def _as_json(fields: dict[str, Any], contents: DocumentContents) -> str:
     return json.dumps({**fields, "text": printable(contents.text[:_TEXT_LIMIT])}, ensure_ascii=False, indent=2) + "\n"
-
-
-def invoice_number_in(text: str) -> str:
-    """Return the invoice number a text names; empty where it names none."""
-    invoice = _INVOICE_NUMBER.search(text)
-    return invoice.group(1) if invoice else ""
-
-
-def printable(text: str) -> str:
-    """Return text that can be written as UTF-8 and holds no control characters but tab and newline."""
-    whole = text.encode("utf-8", "replace").decode("utf-8")
-    return "".join(character if character in "\t\n" or character.isprintable() else " " for character in whole)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent.sandbox.records import ACTIONS, STATES
+from agent.sandbox.aluma.records import ACTIONS, STATES
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _ID: dict[str, Any] = {"type": "string", "pattern": "^[A-Za-z0-9_-]{22}$"}

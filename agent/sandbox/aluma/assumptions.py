@@ -1,4 +1,4 @@
-"""Every point where the sandbox decides what the documentation of the Tasks API leaves open (apis.md, [ASSUME]).
+"""Every point where this sandbox decides what the documentation of the Tasks API leaves open (apis.md, [ASSUME]).
 
 The sandbox is strict about these, the client tolerant. Owns the constants the code uses for them and, for those that
 are behaviour, the list below; nothing is decided here that a source documents.
@@ -18,6 +18,7 @@ are behaviour, the list below; nothing is decided here that a source documents.
 - After complete: running, then completed. After fail: running, then failed. After the lease: pending export again.
 - Cancel, complete and fail answer without a body; fail's own body may be empty or `{"message": text}`.
 - A file may be fetched, with a bearer token, while its task is not final and its specification was asked for once.
+- An unknown project, task, file collection or file is answered 404, and so is one whose data or record was deleted.
 - A token request that names neither JSON nor a form, or lacks a field, is answered 400, a wrong pair 401.
 - `/openapi.json` needs no token.
 """
@@ -35,15 +36,9 @@ PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 STATUS_ACTION_TAKEN: Final = 202
 """Cancel, fail and the cancelling of a task; documented for start and complete only."""
 STATUS_WRONG_STATE: Final = 409
-STATUS_UNKNOWN: Final = 404
-"""An unknown project, task, file collection or file, and one whose data or record was deleted."""
-STATUS_BAD_REQUEST: Final = 400
-STATUS_WRONG_CREDENTIALS: Final = 401
 STATUS_PROJECT_UPLOADED: Final = 201
 STATUS_DOWNLOAD: Final = 200
 
-HEADERS_LIMIT: Final = 64 * 1024
-"""Bytes of all headers of a request together; beyond: 431."""
 FAIL_BODY_LIMIT: Final = 64 * 1024
 """Bytes of the JSON body of Fail Client Action and of the token request; beyond: 413."""
 PROJECT_BODY_LIMIT: Final = 16 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""The sandbox itself: tasks and how they move (apis.md 1.2 to 1.4), without HTTP and without threads of its own.
+"""The sandbox of the Aluma Tasks API itself: tasks and how they move (apis.md 1.2 to 1.4), without HTTP and threads.
 
 Time comes from an injected clock plus what `advance_clock` added. Nothing happens by itself: every look first carries
 out what became due since the last one, each step at the time it was due, so delays cost no waiting and tests drive
@@ -16,24 +16,24 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from agent.model import ServiceTaskState as State
-from agent.sandbox.exporting import document_url, exported_files, make_specification
-from agent.sandbox.faults import FaultBook
-from agent.sandbox.problems import bad_request, unknown, wrong_state
-from agent.sandbox.records import (
+from agent.sandbox.aluma.exporting import document_url, exported_files, make_specification
+from agent.sandbox.aluma.problems import wrong_state
+from agent.sandbox.aluma.records import (
     ACTIONS,
     EXPORT,
     PENDING,
     STATES,
-    StoredDocument,
     TaskEntry,
     insight,
     new_id,
     task_document,
 )
+from agent.sandbox.aluma.settings import AlumaProject, AlumaSettings
+from agent.sandbox.aluma.tokens import Tokens
+from agent.sandbox.faults import FaultBook
+from agent.sandbox.refusals import bad_request, unknown
 from agent.sandbox.request_log import RequestLog
-from agent.sandbox.settings import SandboxProject, SandboxSettings
-from agent.sandbox.storage import Incoming, Storage
-from agent.sandbox.tokens import Tokens
+from agent.sandbox.storage import Incoming, Storage, StoredDocument
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -57,10 +57,10 @@ class Due(NamedTuple):
     generation: int | None
 
 
-class Sandbox:
+class AlumaSandbox:
     """The service's state. Any thread may call anything; what cannot be raises Refusal."""
 
-    def __init__(self, settings: SandboxSettings, *, clock: WallClock) -> None:
+    def __init__(self, settings: AlumaSettings, *, clock: WallClock) -> None:
         self.settings = settings
         self.faults = FaultBook()
         self.requests = RequestLog()
@@ -172,12 +172,12 @@ class Sandbox:
         with self._changed:
             self._tokens.revoke_all()
 
-    def projects(self) -> Sequence[SandboxProject]:
+    def projects(self) -> Sequence[AlumaProject]:
         """Return the projects, oldest first."""
         with self._changed:
             return tuple(self._projects.values())
 
-    def project(self, project_id: str) -> SandboxProject:
+    def project(self, project_id: str) -> AlumaProject:
         """Return one project. Raises Refusal (404)."""
         with self._changed:
             found = self._projects.get(project_id)
@@ -185,9 +185,9 @@ class Sandbox:
             raise unknown("unknown-project", "There is no project with this id.")
         return found
 
-    def add_project(self, name: str) -> SandboxProject:
+    def add_project(self, name: str) -> AlumaProject:
         """Return a new project."""
-        project = SandboxProject(new_id(), name)
+        project = AlumaProject(new_id(), name)
         with self._changed:
             self._projects[project.id] = project
         return project
@@ -199,7 +199,7 @@ class Sandbox:
         return self._storage.receive()
 
     def create_task(
-        self, project: SandboxProject, *, tags: dict[str, str], content_type: str, document: StoredDocument
+        self, project: AlumaProject, *, tags: dict[str, str], content_type: str, document: StoredDocument
     ) -> dict[str, Any]:
         """Return the object of a new, queued task."""
         with self._up_to_date() as now:

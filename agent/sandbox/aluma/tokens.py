@@ -6,11 +6,11 @@ import hmac
 import secrets
 from typing import TYPE_CHECKING
 
-from agent.sandbox.assumptions import STATUS_WRONG_CREDENTIALS
-from agent.sandbox.problems import TokenRefusal, unauthorized
+from agent.sandbox.aluma.problems import TokenRefusal
+from agent.sandbox.refusals import STATUS_WRONG_CREDENTIALS, unauthorized
 
 if TYPE_CHECKING:
-    from agent.sandbox.settings import SandboxSettings
+    from agent.sandbox.aluma.settings import AlumaSettings
 
 TOKEN_PREFIX = "sandbox-token-"  # noqa: S105 -- no token: what makes one known wherever it does not belong
 
@@ -18,7 +18,7 @@ TOKEN_PREFIX = "sandbox-token-"  # noqa: S105 -- no token: what makes one known 
 class Tokens:
     """The tokens of one sandbox; its owner serialises the calls and hands in the time."""
 
-    def __init__(self, settings: SandboxSettings) -> None:
+    def __init__(self, settings: AlumaSettings) -> None:
         self._settings = settings
         self._expiry: dict[str, float] = {}
         self.issued = 0

@@ -1,0 +1,1 @@
+"""The embedded service that plays the Aluma Tasks API (apis.md section 1)."""
