@@ -206,7 +206,10 @@ class Ledger(Protocol):
         """Return the rows with `in_inbox` for each of up to 1,000 paths, newest first; paths without are left out."""
 
     def find_sent(self, watch_folder: str, identities: Sequence[str]) -> Mapping[str, FileRecord]:
-        """Return rows with `in_inbox` that are sending, unknown, held or submitted, by up to 1,000 identities."""
+        """Return rows that were or may have been sent, by up to 1,000 identities: not to be sent again.
+
+        With `in_inbox`: sending, unknown, held or submitted; without: gone with a task before they could be filed.
+        """
 
     def inbox_paths(self, watch_folder: str) -> Iterator[tuple[str, str, FileState]]:
         """Yield (relative path, key, state) of every row with `in_inbox`, in pages, memory does not grow."""

@@ -140,6 +140,8 @@ _UPLOADS = (
     """ALTER TABLE tasks ADD COLUMN upload_id TEXT NOT NULL DEFAULT ''""",
     """ALTER TABLE tasks ADD COLUMN number BIGINT NOT NULL DEFAULT 1""",
     """CREATE INDEX tasks_by_upload ON tasks (upload_id) WHERE upload_id <> ''""",
+    """CREATE INDEX files_taken_away ON files (watch_folder, identity)
+        WHERE state = 'gone' AND task_id <> '' AND filing = '' AND filed_at IS NULL""",
     """CREATE INDEX files_by_task ON files (task_id) WHERE task_id <> ''""",
 )
 

@@ -134,11 +134,12 @@ class SqliteLedger:
         return found
 
     def find_sent(self, watch_folder: str, identities: Sequence[str]) -> Mapping[str, FileRecord]:
-        """Return rows in the inbox that were or may have been sent, by identity; of several the one seen last."""
+        """Return rows that were or may have been sent, by identity; of several one in the inbox, the last one seen."""
         if not identities:
             return {}
         wanted = tables.padded(identities)
-        records = self._files(statements.files_sent(len(wanted)), tables.escape(watch_folder), *wanted)
+        of_these = (tables.escape(watch_folder), *wanted)
+        records = self._files(statements.files_sent(len(wanted)), *of_these, *of_these)
         return {record.signature.identity: record for record in records}
 
     def inbox_paths(self, watch_folder: str) -> Iterator[tuple[str, str, FileState]]:

@@ -62,11 +62,16 @@ def files_in_inbox(count: int) -> str:
     )
 
 
+_TAKEN_AWAY = "state = 'gone' AND task_id <> '' AND filing = '' AND filed_at IS NULL"
+"""Sent, and gone from the inbox before it could be filed."""
+
+
 def files_sent(count: int) -> str:
-    """Return the statement of find_sent for that many (padded) identities."""
+    """Return the statement of find_sent for that many (padded) identities; parameters twice, folder first."""
+    of_these = f"watch_folder = ? AND identity IN ({marks(count)})"
     return (
-        f"{SELECT_FILES} WHERE in_inbox = 1 AND state IN ('sending', 'unknown', 'held', 'submitted')"
-        f" AND watch_folder = ? AND identity IN ({marks(count)}) ORDER BY first_seen_at, key"
+        f"{SELECT_FILES} WHERE in_inbox = 1 AND state IN ('sending', 'unknown', 'held', 'submitted') AND {of_these}"
+        f" UNION ALL {SELECT_FILES} WHERE {_TAKEN_AWAY} AND {of_these} ORDER BY in_inbox, first_seen_at, key"
     )
 
 

@@ -34,7 +34,8 @@ FILE_TRANSITIONS: Mapping[FileState, frozenset[FileState]] = MappingProxyType(
         FileState.DUPLICATE: frozenset({FileState.GONE}),
         # A retry puts the file into the inbox as a new one with a new key: the old key has a task already.
         FileState.REJECTED: frozenset({FileState.GONE}),
-        FileState.GONE: frozenset({FileState.WAITING}),
+        # Brought back after it was sent and taken away before it could be filed: filed now, never sent again.
+        FileState.GONE: frozenset({FileState.WAITING, FileState.SUBMITTED}),
     }
 )
 

@@ -20,7 +20,7 @@ from agent.rules.filters import FilterVerdict, ready_file_for
 from agent.rules.naming import fill_placeholders, for_display
 from agent.rules.settling import Observation, Verdict
 from agent.rules.tags import as_told
-from agent.submission.missing import UNSENT, Missing, gone, sight
+from agent.submission.missing import UNSENT, Missing, back, gone, sight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -169,8 +169,10 @@ class Detect:
             for sighting in new:
                 known = sent.get(sighting.signature.identity)
                 if known is not None and known.signature == sighting.signature:
-                    # Renamed after it was sent: the same file, never a second task (faults.md 6).
-                    if not self._lies_there(known):
+                    # Renamed, or brought back, after it was sent: the same file, never a second task (faults.md 6).
+                    if known.state is FileState.GONE:
+                        changes += back(known, sighting, now=self._clock.now())
+                    elif not self._lies_there(known):
                         changes.append(known.change(relative_path=sighting.relative_path))
                     continue
                 row = next((row for row in rows.get(sighting.relative_path, ()) if row.state in UNSENT), None)

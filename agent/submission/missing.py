@@ -56,6 +56,21 @@ def gone(record: FileRecord, detail: str, *, now: float) -> tuple[FileRecord, Ev
     return changed, Event(now, record.watch_folder, "gone", detail, record.key, record.task_id)
 
 
+def back(record: FileRecord, sighting: Sighting, *, now: float) -> tuple[FileRecord, Event]:
+    """Return the rows of a file that was sent, taken away, and lies in the inbox again: to be filed, never sent."""
+    detail = "it is back: it was sent before it was taken away, and is only filed now"
+    changed = record.change(
+        relative_path=sighting.relative_path,
+        state=FileState.SUBMITTED,
+        state_at=now,
+        in_inbox=True,
+        filing="archive",
+        destination=sighting.relative_path,
+        detail=detail,
+    )
+    return changed, Event(now, record.watch_folder, "back", detail, record.key, record.task_id)
+
+
 class Missing:
     """What the scans of one inbox did not find; owned by one thread. Keeps nothing but the keys missing once."""
 

@@ -306,6 +306,22 @@ def test_sent_rows_in_the_inbox_are_found_by_identity(ledger: Ledger) -> None:
     assert ledger.find_sent("invoices", wanted) == {record.signature.identity: record for record in sent}
 
 
+def test_a_row_that_was_sent_and_taken_away_is_found_by_identity_unless_it_was_filed(ledger: Ledger) -> None:
+    taken = file("a", signature=Signature("1:a", 1, 1), state=FileState.GONE, in_inbox=False, task_id="t")
+    present = file("b", signature=Signature("1:b", 1, 1), state=FileState.SUBMITTED)
+    ledger.commit(
+        taken,
+        present,
+        file("b2", signature=Signature("1:b", 1, 1), state=FileState.GONE, in_inbox=False, task_id="t2"),
+        file("c", signature=Signature("1:c", 1, 1), state=FileState.GONE, in_inbox=False),
+        file(
+            "d", signature=Signature("1:d", 1, 1), state=FileState.GONE, in_inbox=False, task_id="t3", filing="inbox",
+            filed_at=1.0,
+        ),
+    )  # fmt: skip
+    assert ledger.find_sent("invoices", ["1:a", "1:b", "1:c", "1:d"]) == {"1:a": taken, "1:b": present}
+
+
 def test_all_rows_in_the_inbox_are_yielded_once_across_pages(ledger: Ledger) -> None:
     records = [file(f"{number:04}", relative_path=f"{number % 7}/{HOSTILE}") for number in range(2500)]
     ledger.commit(*records, file("x", in_inbox=False), file("y", watch_folder="other"))

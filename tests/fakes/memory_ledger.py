@@ -61,6 +61,10 @@ class _Tables:
             self.next_event += 1
 
 
+def _was_taken_away(file: FileRecord) -> bool:
+    return file.state is FileState.GONE and bool(file.task_id) and not file.filing and file.filed_at is None
+
+
 class MemoryLedger:
     """A Ledger without a file."""
 
@@ -225,12 +229,11 @@ class MemoryLedger:
             sent = [
                 file
                 for file in self._files()
-                if file.in_inbox
-                and file.watch_folder == watch_folder
-                and file.state in _SENT
+                if file.watch_folder == watch_folder
+                and ((file.in_inbox and file.state in _SENT) or _was_taken_away(file))
                 and file.signature.identity in set(identities)
             ]
-            sent.sort(key=lambda file: (file.first_seen_at, file.key))
+            sent.sort(key=lambda file: (file.in_inbox, file.first_seen_at, file.key))
             return {file.signature.identity: file for file in sent}
 
         return self._read(find)

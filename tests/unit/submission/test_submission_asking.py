@@ -236,3 +236,27 @@ def test_where_the_service_forgets_to_tell_all_is_found_and_it_is_asked_sooner_f
     submitted(bench, "b.pdf")
     live(bench, 20.0)
     assert bench.task("task-0002").service_state == READY
+
+
+def test_looking_into_the_ledger_for_what_is_ready_says_nothing_about_the_service(bench: Workbench) -> None:
+    submitted(bench)
+    bench.service.script("get_task", ServiceUnavailable("503", reason=LaneReason.SERVICE_UNAVAILABLE))
+    bench.clock.advance(3)
+    bench.asking.step()
+    assert bench.parts.lanes.service.state.reason is LaneReason.SERVICE_UNAVAILABLE
+    bench.clock.advance(60)
+    bench.export_loop.step()
+    assert bench.parts.lanes.service.state.reason is LaneReason.SERVICE_UNAVAILABLE
+    assert bench.parts.lanes.service.enter()
+
+
+def test_with_nothing_to_ask_for_the_service_is_asked_whether_it_is_there_again(bench: Workbench) -> None:
+    bench.drop("a.pdf")
+    bench.service.script("start_export", ServiceUnavailable("503", reason=LaneReason.SERVICE_UNAVAILABLE))
+    bench.run()
+    bench.rounds(10)
+    assert bench.task().state is TaskState.EXPORTED
+    assert [lane.reason for lane in bench.parts.lanes.states() if lane.reason] == []
+    asked_before = len(bench.service.named("check_credentials"))
+    bench.rounds(10)
+    assert len(bench.service.named("check_credentials")) == asked_before == 1

@@ -378,3 +378,31 @@ def test_filed_by_a_process_that_died_before_it_said_so_it_is_not_gone(bench: Wo
     assert bench.file("a.pdf").state is FileState.SUBMITTED
     bench.aftercare.step()
     assert (bench.file("a.pdf").state, bench.names("archive")) == (FileState.ARCHIVED, ["a.pdf"])
+
+
+def test_sent_taken_away_and_brought_back_it_is_filed_and_never_sent_again(bench: Workbench) -> None:
+    path = bench.drop("a.pdf")
+    bench.submit_one()
+    aside = bench.base / "aside.pdf"
+    path.rename(aside)
+    for _ in range(3):
+        bench.scan()
+        bench.clock.advance(60.0)
+    assert bench.file("a.pdf").state is FileState.GONE
+    aside.rename(path.with_name("b.pdf"))
+    bench.submit()
+    bench.rounds(3)
+    assert (len(bench.service.submissions), bench.names("inbox"), bench.names("archive")) == (1, [], ["b.pdf"])
+    assert bench.file("b.pdf").state is FileState.ARCHIVED
+
+
+def test_sent_and_taken_away_other_bytes_of_that_name_are_a_file_of_their_own(bench: Workbench) -> None:
+    path = bench.drop("a.pdf")
+    bench.submit_one()
+    path.unlink()
+    for _ in range(3):
+        bench.scan()
+        bench.clock.advance(60.0)
+    bench.drop("a.pdf", b"%PDF-1.4\nother bytes\n%%EOF\n")
+    bench.submit()
+    assert len(bench.service.submissions) == 2
