@@ -32,19 +32,27 @@ class AskingLoop:
             return min(PAUSE, max(SHORTEST, service.wait_seconds()))
         try:
             turn = self._parts.asking.work(exports=self._exports)
+            is_there = bool(turn.asked) or self._is_there_again()
         except ServiceTrouble as trouble:
             service.failed(trouble)
             return SHORTEST
         except BaseException:
             service.leave()
             raise
-        if turn.asked:
+        if is_there:
             service.succeeded()
         else:
             service.leave()
         if turn.ready:
             self._made_ready()
         return min(PAUSE, max(SHORTEST, turn.seconds))
+
+    def _is_there_again(self) -> bool:
+        """Return whether a service that was in trouble answers: nobody else may have anything to ask it for days."""
+        if self._parts.lanes.service.state.reason is None:
+            return False
+        self._parts.service.check_credentials()
+        return True
 
     def tell(self, task_id: str) -> bool:
         """Take the service's word that a task has ended; return whether it is one of ours."""

@@ -91,7 +91,10 @@ class ExportLoop:
         except BaseException:
             service.leave()
             raise
-        service.succeeded()
+        if self._parts.service.abilities.lists_tasks:
+            service.succeeded()
+        else:
+            service.leave()  # only the ledger was asked: that opens no lane
         self.polls += 1
         dispatched = sum(self._dispatch(folder, record, task) for folder, record, task in found)
         if dispatched:

@@ -167,7 +167,8 @@ class FolderCare:
             raise
         else:
             # Only an answer opens a lane; a step that asked nothing says nothing about the service.
-            if asked or looked_up:
+            abilities = self._parts.service.abilities
+            if (asked and abilities.server_side_lease) or (looked_up and abilities.finds_lost_submissions):
                 service.succeeded()
             else:
                 service.leave()
@@ -182,7 +183,7 @@ class FolderCare:
             lane.succeeded()
 
     def _recover_exports(self) -> bool:
-        """Take back exports that are in nobody's hand; return whether the service was asked."""
+        """Take back exports that are in nobody's hand; return whether there were any: with a lease, that asks."""
         asked = False
         unexpected: list[Exception] = []
         for record in self._parts.ledger.find_tasks(watch_folder=self._folder.name, states=[TaskState.EXPORTING]):
