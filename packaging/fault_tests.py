@@ -45,7 +45,7 @@ def setup() -> None:
 
 def test(arguments: list[str]) -> int:
     """Run the tests and return their status."""
-    command = [str(PYTHON), "-m", "pytest", str(FAULTS), "-n", WORKERS, *arguments]
+    command = [str(PYTHON), "-m", "pytest", str(FAULTS), "-n", WORKERS, "--dist", "worksteal", *arguments]
     return subprocess.run(command, cwd=REPOSITORY, env={**os.environ, "REQUIRE_FAULTS": "1"}, check=False).returncode
 
 
