@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
 
 from agent.sandbox.gate import Gate
+from agent.sandbox.messages import json_answer
 from agent.sandbox.refusals import Refusal, status_refusal
 from agent.sandbox.routing import resource
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from starlette.requests import Request
+    from starlette.responses import Response
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, ExceptionHandler
 
@@ -35,7 +35,7 @@ def make_app(
     """Return the application of a service; control end points exist only where the settings ask for them."""
 
     async def openapi(_: Request) -> Response:
-        return Response(json.dumps(document), media_type="application/json")
+        return json_answer(document)
 
     served = [*routes, resource("/openapi.json", {"GET": openapi})]
     if sandbox.settings.control:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from agent.sandbox.fault_documents import read_fault, write_fault
+from agent.sandbox.messages import json_answer
 from agent.sandbox.refusals import bad_request
 from agent.sandbox.routing import resource
 
@@ -78,14 +79,10 @@ class CommonControl:
     async def _advance(self, request: Request) -> Response:
         seconds = seconds_of(await json_object(request), "advance")
         self._played.advance_clock(seconds)
-        return _answer({"now": self._played.now()})
+        return json_answer({"now": self._played.now()})
 
     async def _state(self, _: Request) -> Response:
-        return _answer(self.state())
-
-
-def _answer(document: dict[str, Any]) -> Response:
-    return Response(json.dumps(document), media_type="application/json")
+        return json_answer(self.state())
 
 
 async def json_object(request: Request) -> dict[str, Any]:

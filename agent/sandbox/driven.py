@@ -1,7 +1,8 @@
-"""What the sandboxes of Send AI and Typless share: a driven clock, what is due when, documents to be read, their data.
+"""The ground of every sandbox: a driven clock, what is due when, documents to be read, their data.
 
-As in `core`, nothing happens by itself: every look first carries out what became due since the last one, so delays
-cost no waiting and tests drive them. Owns the lock; knows no state of any service and no HTTP.
+Time comes from an injected clock plus what `advance_clock` added. Nothing happens by itself: every look first carries
+out what became due since the last one, each step at the time it was due, so delays cost no waiting and tests drive
+them. Owns the lock; knows no state of any service and no HTTP.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.sandbox.contents import glance_at, read_contents
 from agent.sandbox.faults import FaultBook
 from agent.sandbox.request_log import RequestLog
 from agent.sandbox.storage import Incoming, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from agent.sandbox.clock import WallClock
     from agent.sandbox.documents import DocumentContents
@@ -34,9 +35,15 @@ logger = logging.getLogger(__name__)
 class Job:
     """A document under way; `finish` is called, under the lock, once its time is over and it was read."""
 
+    id: str
+    """Of what the document was sent for."""
     document: StoredDocument
-    file_name: str
+    read: Callable[[Path], DocumentContents]
+    """Called without the lock."""
     finish: Callable[[float], None]
+    keeps_document: bool = False
+    """Whether the data is needed once it was read; else it is deleted then."""
+    is_abandoned: bool = False
     is_due: bool = False
     is_read: bool = False
     contents: DocumentContents | None = None
@@ -55,17 +62,16 @@ class Due(NamedTuple):
 class DrivenService:
     """The ground of a sandbox. Any thread may call anything."""
 
-    def __init__(self, *, clock: WallClock, read_documents: bool) -> None:
+    def __init__(self, *, clock: WallClock) -> None:
         self.faults = FaultBook()
         self.requests = RequestLog()
         self._clock = clock
-        self._read_documents = read_documents
         self._offset = 0.0
         self._changed = threading.Condition(threading.RLock())
         self._due: list[Due] = []
         self._order = count()
         self._unread: deque[Job] = deque()
-        self._overdue = 0
+        self._overdue: set[str] = set()
         self._storage = Storage()
         self._closed = False
 
@@ -94,7 +100,6 @@ class DrivenService:
 
     def _plan(self, at: float, act: Callable[[float], None]) -> None:
         heapq.heappush(self._due, Due(at, next(self._order), act))
-        self._changed.notify_all()
 
     # --- documents --------------------------------------------------------------------------------------------------
 
@@ -111,13 +116,22 @@ class DrivenService:
         """Let a document be read, and its job be finished when it is due or read, whatever is later."""
         self._unread.append(job)
         self._plan(due, lambda at: self._time_is_over(job, at))
+        self._changed.notify_all()
 
     def _time_is_over(self, job: Job, at: float) -> None:
+        if job.is_abandoned:
+            return
         job.is_due = True
         if job.is_read:
             job.finish(at)
         else:
-            self._overdue += 1
+            self._overdue.add(job.id)
+
+    def _abandon(self, job: Job) -> None:
+        """Let a job never be finished, and delete its document; nothing comes of a reading under way."""
+        job.is_abandoned = True
+        self._overdue.discard(job.id)
+        self._storage.delete(job.document)
 
     def wait_for_unread(self) -> bool:
         """Wait until there is something to read; False: the sandbox closes."""
@@ -125,39 +139,52 @@ class DrivenService:
             self._changed.wait_for(lambda: self._unread or self._closed)
             return not self._closed
 
-    def read_next(self) -> bool:
-        """Read one document and record what it holds; False: there was none. Its data is deleted with that."""
+    def next_unread(self) -> Job | None:
+        """Return the oldest document nobody read yet, and count it as taken; None: there is none."""
         with self._changed:
-            if not self._unread:
-                return False
-            job = self._unread.popleft()
+            while self._unread:
+                job = self._unread.popleft()
+                if not job.is_abandoned:
+                    return job
+            return None
+
+    def read_next(self) -> bool:
+        """Read one document and record what it holds; False: there was none."""
+        job = self.next_unread()
+        if job is None:
+            return False
         contents, message = None, ""
         try:
-            read = read_contents if self._read_documents else glance_at
-            contents = read(job.document.path)
+            contents = job.read(job.document.path)
         except (ValueError, OSError) as error:
             message = f"The file cannot be processed: {error}"
         except Exception as error:  # a parser met by a hostile file may raise anything; the thread lives
-            logger.exception("reading %s", job.file_name)
+            logger.exception("reading the document of %s", job.id)
             message = f"The file cannot be processed: {type(error).__name__}"
-        with self._up_to_date() as now:
-            job.is_read, job.contents, job.message = True, contents, message
-            self._storage.delete(job.document)
-            if job.is_due:
-                self._overdue -= 1
-                job.finish(now)
-            self._changed.notify_all()
+        self.record_reading(job, contents=contents, message=message)
         return True
 
-    def is_reading_overdue(self) -> bool:
-        """Tell whether anything is under way only because its document is not read yet."""
-        with self._up_to_date():
-            return self._overdue > 0
+    def record_reading(self, job: Job, *, contents: DocumentContents | None, message: str = "") -> None:
+        """Note what a document holds, or why it cannot be read; what waited only for that is finished now."""
+        with self._up_to_date() as now:
+            if not job.is_abandoned:
+                job.is_read, job.contents, job.message = True, contents, message
+                if not job.keeps_document:
+                    self._storage.delete(job.document)
+                if job.is_due:
+                    self._overdue.discard(job.id)
+                    job.finish(now)
+            self._changed.notify_all()
 
-    def wait_until_read(self, seconds: float) -> bool:
+    def is_reading_overdue(self, job_id: str | None = None) -> bool:
+        """Tell whether a job (None: any) is under way only because its document is not read yet."""
+        with self._up_to_date():
+            return bool(self._overdue) if job_id is None else job_id in self._overdue
+
+    def wait_until_read(self, seconds: float, job_id: str | None = None) -> bool:
         """Wait, in real seconds, until that is over; return whether it is."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._closed or not self.is_reading_overdue(), timeout=seconds)
+            return self._changed.wait_for(lambda: self._closed or not self.is_reading_overdue(job_id), timeout=seconds)
 
     # --- end --------------------------------------------------------------------------------------------------------
 

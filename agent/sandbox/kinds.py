@@ -14,7 +14,7 @@ from agent.sandbox.aluma.openapi import openapi_document as aluma_document
 from agent.sandbox.aluma.problems import say_no as say_no_as_aluma
 from agent.sandbox.aluma.settings import AlumaSettings
 from agent.sandbox.app import make_app
-from agent.sandbox.reading import DocumentReader, read_next
+from agent.sandbox.reading import DocumentReader
 from agent.sandbox.sendai.control import SendaiControl
 from agent.sandbox.sendai.core import SendaiSandbox
 from agent.sandbox.sendai.endpoints import SendaiApi
@@ -70,7 +70,6 @@ def play(settings: AnySettings, *, clock: WallClock) -> Played:
 
 
 def _play_aluma(sandbox: AlumaSandbox) -> Played:
-    reader = DocumentReader(sandbox.wait_for_unread, lambda: read_next(sandbox))
     app = make_app(
         sandbox,
         routes=AlumaApi(sandbox).routes(),
@@ -78,7 +77,7 @@ def _play_aluma(sandbox: AlumaSandbox) -> Played:
         document=aluma_document(),
         say_no=say_no_as_aluma,
     )
-    return Played(sandbox, app, (reader,))
+    return Played(sandbox, app, (DocumentReader(sandbox),))
 
 
 def _play_sendai(sandbox: SendaiSandbox) -> Played:
@@ -89,7 +88,7 @@ def _play_sendai(sandbox: SendaiSandbox) -> Played:
         document=sendai_document(sandbox.settings),
         say_no=say_no_as_sendai,
     )
-    return Played(sandbox, app, (DocumentReader(sandbox.wait_for_unread, sandbox.read_next),))
+    return Played(sandbox, app, (DocumentReader(sandbox),))
 
 
 def _play_typless(sandbox: TyplessSandbox) -> Played:
@@ -100,5 +99,4 @@ def _play_typless(sandbox: TyplessSandbox) -> Played:
         document=typless_document(),
         say_no=say_no_as_typless,
     )
-    reader = DocumentReader(sandbox.wait_for_unread, sandbox.read_next)
-    return Played(sandbox, app, (reader, WebhookSender(sandbox)))
+    return Played(sandbox, app, (DocumentReader(sandbox), WebhookSender(sandbox)))

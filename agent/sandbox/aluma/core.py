@@ -1,21 +1,14 @@
-"""The sandbox of the Aluma Tasks API itself: tasks and how they move (apis.md 1.2 to 1.4), without HTTP and threads.
+"""The sandbox of the Aluma Tasks API itself: tasks and how they move (apis.md 1.2 to 1.4), without HTTP.
 
-Time comes from an injected clock plus what `advance_clock` added. Nothing happens by itself: every look first carries
-out what became due since the last one, each step at the time it was due, so delays cost no waiting and tests drive
-them. Lists are answered from an index by state. Reading documents is somebody else's work (`reading`): it takes
-entries from `next_unread` and hands back what it found; a task stays `running` until it has.
+Lists are answered from an index by state. A task stays `running` until its document was read.
 """
 
 from __future__ import annotations
 
-import heapq
-import threading
-from collections import deque
-from contextlib import contextmanager
-from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 from agent.model import ServiceTaskState as State
+from agent.sandbox.aluma.declared import read_declared
 from agent.sandbox.aluma.exporting import document_url, exported_files, make_specification
 from agent.sandbox.aluma.problems import wrong_state
 from agent.sandbox.aluma.records import (
@@ -30,102 +23,29 @@ from agent.sandbox.aluma.records import (
 )
 from agent.sandbox.aluma.settings import AlumaProject, AlumaSettings
 from agent.sandbox.aluma.tokens import Tokens
-from agent.sandbox.faults import FaultBook
+from agent.sandbox.driven import DrivenService, Job
 from agent.sandbox.refusals import bad_request, unknown
-from agent.sandbox.request_log import RequestLog
-from agent.sandbox.storage import Incoming, Storage, StoredDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from agent.sandbox.documents import DocumentContents
-
-
-class WallClock(Protocol):
-    """Where the sandbox gets the time from; `ports.Clock` fits."""
-
-    def now(self) -> float:
-        """Return UTC unix seconds."""
+    from agent.sandbox.clock import WallClock
+    from agent.sandbox.storage import StoredDocument
 
 
-class Due(NamedTuple):
-    """A time at which something happens to a task; `generation` None: its time limit, whatever its state."""
-
-    at: float
-    order: int
-    task_id: str
-    generation: int | None
-
-
-class AlumaSandbox:
+class AlumaSandbox(DrivenService):
     """The service's state. Any thread may call anything; what cannot be raises Refusal."""
 
     def __init__(self, settings: AlumaSettings, *, clock: WallClock) -> None:
+        super().__init__(clock=clock)
         self.settings = settings
-        self.faults = FaultBook()
-        self.requests = RequestLog()
-        self._clock = clock
-        self._offset = 0.0
-        self._changed = threading.Condition(threading.RLock())
         self._tokens = Tokens(settings)
         self._projects = {project.id: project for project in settings.projects}
         self._tasks: dict[str, TaskEntry] = {}
         self._by_state: dict[State, dict[str, TaskEntry]] = {state: {} for state in State}
         self._by_collection: dict[str, TaskEntry] = {}
-        self._due: list[Due] = []
-        self._order = count()
-        self._unread: deque[TaskEntry] = deque()
-        self._overdue: set[str] = set()
-        self._storage = Storage()
-        self._closed = False
 
-    # --- time -----------------------------------------------------------------------------------------------------
-
-    def now(self) -> float:
-        """Return the sandbox's time, UTC unix seconds."""
-        return self._clock.now() + self._offset
-
-    def advance_clock(self, seconds: float) -> None:
-        """Move the sandbox's time forward."""
-        with self._up_to_date():
-            self._offset += seconds
-        with self._up_to_date():
-            self._changed.notify_all()
-
-    @contextmanager
-    def _up_to_date(self) -> Iterator[float]:
-        """Hold the lock with everything carried out that is due; give the time."""
-        with self._changed:
-            now = self.now()
-            while self._due and self._due[0].at <= now:
-                due = heapq.heappop(self._due)
-                task = self._tasks.get(due.task_id)
-                if task is None:
-                    continue
-                if due.generation is None:
-                    if not task.is_final:
-                        self._end(
-                            task, State.TIMED_OUT, due.at, message="The task took longer than its project allows."
-                        )
-                elif due.generation == task.generation:
-                    self._step(task, due.at)
-            yield now
-
-    def _step(self, task: TaskEntry, at: float) -> None:
-        """Do what the end of the current state's time means."""
-        if task.is_final:
-            del self._tasks[task.id]
-            del self._by_state[task.state][task.id]
-        elif task.state is State.QUEUED:
-            self._enter(task, State.RUNNING, at, lasts=self.settings.processing_delay)
-        elif task.state is State.PENDING_COMPLETE:
-            self._enter(task, State.PENDING_START, at)
-        elif task.outcome is not None:
-            self._end(task, task.outcome, at, message=task.message)
-        elif task.is_read:
-            self._finish_processing(task, at)
-        else:
-            self._overdue.add(task.id)
+    # --- how tasks move -------------------------------------------------------------------------------------------
 
     def _enter(self, task: TaskEntry, state: State, at: float, *, lasts: float | None = None) -> None:
         del self._by_state[task.state][task.id]
@@ -133,27 +53,49 @@ class AlumaSandbox:
         task.generation += 1
         self._by_state[state][task.id] = task
         if lasts is not None:
-            self._plan(task, at + lasts)
+            self._plan_end(task, at + lasts)
 
-    def _plan(self, task: TaskEntry, at: float) -> None:
-        heapq.heappush(self._due, Due(at, next(self._order), task.id, task.generation))
+    def _plan_end(self, task: TaskEntry, at: float) -> None:
+        """Let the state a task is in end at a time, unless it ended before."""
+        generation = task.generation
+
+        def end(at: float) -> None:
+            if task.generation == generation:
+                self._step(task, at)
+
+        self._plan(at, end)
+
+    def _step(self, task: TaskEntry, at: float) -> None:
+        """Do what the end of the current state's time means."""
+        if task.is_final:
+            del self._tasks[task.id]
+            del self._by_state[task.state][task.id]
+        elif task.state is State.QUEUED:
+            self._enter(task, State.RUNNING, at)
+        elif task.state is State.PENDING_COMPLETE:
+            self._enter(task, State.PENDING_START, at)
+        elif task.outcome is not None:
+            self._end(task, task.outcome, at, message=task.message)
+
+    def _processed(self, task: TaskEntry, at: float) -> None:
+        """Let a task go on whose processing time is over and whose document was read."""
+        if task.contents is None:
+            self._end(task, State.FAILED, at, message=task.job.message)
+        else:
+            self._enter(task, State.PENDING_START, at)
+
+    def _time_out(self, task: TaskEntry, at: float) -> None:
+        if not task.is_final:
+            self._end(task, State.TIMED_OUT, at, message="The task took longer than its project allows.")
 
     def _end(self, task: TaskEntry, state: State, at: float, *, message: str = "") -> None:
         """Enter a final state: the data is deleted, the record stays for a while (seed 000)."""
         task.message = message
-        task.contents = None
+        task.job.contents = None
         task.specification = None
-        self._overdue.discard(task.id)
         del self._by_collection[task.file_collection_id]
-        self._storage.delete(task.document)
+        self._abandon(task.job)
         self._enter(task, state, at, lasts=self.settings.retention)
-
-    def _finish_processing(self, task: TaskEntry, at: float) -> None:
-        self._overdue.discard(task.id)
-        if task.contents is None:
-            self._end(task, State.FAILED, at, message=task.message)
-        else:
-            self._enter(task, State.PENDING_START, at)
 
     # --- tokens and projects --------------------------------------------------------------------------------------
 
@@ -194,26 +136,27 @@ class AlumaSandbox:
 
     # --- tasks ----------------------------------------------------------------------------------------------------
 
-    def receive(self) -> Incoming:
-        """Return a file to write a document's body to."""
-        return self._storage.receive()
-
     def create_task(
         self, project: AlumaProject, *, tags: dict[str, str], content_type: str, document: StoredDocument
     ) -> dict[str, Any]:
         """Return the object of a new, queued task."""
         with self._up_to_date() as now:
-            order = next(self._order)
-            task = TaskEntry(new_id(), order, project, new_id(), now, tags, content_type, document)
+            job = Job(
+                new_id(),
+                document,
+                read=lambda path: read_declared(path, content_type, whole=self.settings.read_documents),
+                finish=lambda at: self._processed(task, at),
+                keeps_document=True,
+            )
+            task = TaskEntry(job, next(self._order), project, new_id(), now, tags, content_type)
             self._tasks[task.id] = task
             self._by_state[task.state][task.id] = task
             self._by_collection[task.file_collection_id] = task
-            self._plan(task, now + self.settings.queue_delay)
+            runs = now + self.settings.queue_delay
+            self._plan_end(task, runs)
+            self._start(job, due=runs + self.settings.processing_delay)
             if self.settings.task_timeout is not None:
-                limit = now + self.settings.task_timeout
-                heapq.heappush(self._due, Due(limit, next(self._order), task.id, None))
-            self._unread.append(task)
-            self._changed.notify_all()
+                self._plan(now + self.settings.task_timeout, lambda at: self._time_out(task, at))
             return self._document(task)
 
     def list_tasks(self, *, state: str | None = None, client_action: str | None = None) -> list[dict[str, Any]]:
@@ -319,53 +262,6 @@ class AlumaSandbox:
 
     def _document(self, task: TaskEntry) -> dict[str, Any]:
         return task_document(task, tags=self.settings.list_tags, message=self.settings.show_message)
-
-    # --- reading --------------------------------------------------------------------------------------------------
-
-    def next_unread(self) -> TaskEntry | None:
-        """Return the oldest task whose document nobody read yet, and count it as taken; None: there is none."""
-        with self._changed:
-            while self._unread:
-                task = self._unread.popleft()
-                if not task.is_final:
-                    return task
-            return None
-
-    def wait_for_unread(self) -> bool:
-        """Wait until there is something to read; False: the sandbox closes."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._unread or self._closed)
-            return not self._closed
-
-    def record_reading(self, task: TaskEntry, *, contents: DocumentContents | None, message: str = "") -> None:
-        """Note what a document holds, or why it cannot be read; a task whose time was up goes on now."""
-        with self._up_to_date() as now:
-            if not task.is_final:
-                task.is_read, task.contents, task.message = True, contents, message
-                if task.id in self._overdue:
-                    self._finish_processing(task, now)
-            self._changed.notify_all()
-
-    def is_reading_overdue(self, task_id: str | None = None) -> bool:
-        """Tell whether a task (None: any) stays `running` only because its document is not read yet."""
-        with self._up_to_date():
-            return bool(self._overdue) if task_id is None else task_id in self._overdue
-
-    def wait_until_read(self, seconds: float, task_id: str | None = None) -> bool:
-        """Wait, in real seconds, until that is over; return whether it is."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._closed or not self.is_reading_overdue(task_id), timeout=seconds)
-
-    def release(self) -> None:
-        """Let every waiting thread go; nothing is read any more."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        """Release, and delete all data; nobody may read a document any more."""
-        self.release()
-        self._storage.close()
 
 
 def require_action(action: str, parameter: str) -> None:

@@ -5,7 +5,6 @@ Owns headers, queries and bodies; what tasks do is the `core`'s.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import parse_qs
@@ -25,6 +24,8 @@ from agent.sandbox.aluma.assumptions import (
 from agent.sandbox.aluma.core import require_action
 from agent.sandbox.aluma.problems import TokenRefusal, token_response
 from agent.sandbox.aluma.tag_header import read_tags
+from agent.sandbox.messages import json_answer, media_type_of, parsed_body, small_body
+from agent.sandbox.reading import let_reading_catch_up
 from agent.sandbox.refusals import STATUS_BAD_REQUEST, bad_request, too_large, unknown
 from agent.sandbox.routing import resource
 
@@ -80,8 +81,8 @@ class AlumaApi:
             return token_response(refusal)
 
     async def _token(self, request: Request) -> Response:
-        media_type = _media_type(request)
-        body = await _small_body(request, FAIL_BODY_LIMIT)
+        media_type = media_type_of(request)
+        body = await small_body(request, FAIL_BODY_LIMIT)
         if media_type == "application/json":
             fields = _json_credentials(body)
         elif media_type == "application/x-www-form-urlencoded":
@@ -95,7 +96,7 @@ class AlumaApi:
         }
         if media_type != "application/json":
             answer["token_type"] = "Bearer"  # noqa: S105 -- the scheme's name
-        return _json(answer)
+        return json_answer(answer)
 
     async def _create_task(self, request: Request) -> Response:
         project = self._sandbox.project(_query(request, "project_id"))
@@ -112,25 +113,25 @@ class AlumaApi:
                 content_type=request.headers.get("content-type", ""),
                 document=incoming.finish(),
             )
-        return _json(task, status=202)
+        return json_answer(task, status=202)
 
     async def _list_tasks(self, request: Request) -> Response:
-        await self._let_reading_catch_up()
+        await self._catch_up()
         tasks = self._sandbox.list_tasks(
             state=_optional_query(request, "state"),
             client_action=_optional_query(request, "client_action"),
         )
-        return _json({"tasks": tasks})
+        return json_answer({"tasks": tasks})
 
     async def _get_task(self, request: Request) -> Response:
         task_id = request.path_params["task_id"]
-        await self._let_reading_catch_up(task_id)
-        return _json(self._sandbox.get_task(task_id))
+        await self._catch_up(task_id)
+        return json_answer(self._sandbox.get_task(task_id))
 
     async def _start(self, request: Request) -> Response:
         task_id, action = request.path_params["task_id"], _action(request)
-        await self._let_reading_catch_up(task_id)
-        return _json(self._sandbox.start(task_id, action), status=202)
+        await self._catch_up(task_id)
+        return json_answer(self._sandbox.start(task_id, action), status=202)
 
     async def _complete(self, request: Request) -> Response:
         self._sandbox.complete(request.path_params["task_id"], _action(request))
@@ -142,8 +143,8 @@ class AlumaApi:
 
     async def _fail(self, request: Request) -> Response:
         action = _action(request)
-        body = await _small_body(request, FAIL_BODY_LIMIT)
-        message = _fail_message(body, media_type=_media_type(request)) if body else ""
+        body = await small_body(request, FAIL_BODY_LIMIT)
+        message = _fail_message(parsed_body(request, body)) if body else ""
         self._sandbox.fail(request.path_params["task_id"], action, message)
         return Response(status_code=STATUS_ACTION_TAKEN)
 
@@ -158,28 +159,18 @@ class AlumaApi:
 
     async def _list_projects(self, _: Request) -> Response:
         projects = [{"id": project.id, "name": project.name} for project in self._sandbox.projects()]
-        return _json({"projects": projects})
+        return json_answer({"projects": projects})
 
     async def _upload_project(self, request: Request) -> Response:
         name = _query(request, "name").removesuffix(".alproj")
-        content = await _small_body(request, PROJECT_BODY_LIMIT)
+        content = await small_body(request, PROJECT_BODY_LIMIT)
         if not name or not content:
             raise bad_request("project", "A project needs a name and the content of its file.")
         project = self._sandbox.add_project(name)
-        return _json({"id": project.id, "name": project.name}, status=STATUS_PROJECT_UPLOADED)
+        return json_answer({"id": project.id, "name": project.name}, status=STATUS_PROJECT_UPLOADED)
 
-    async def _let_reading_catch_up(self, task_id: str | None = None) -> None:
-        """Wait, bounded, for documents whose processing time is over, so that a driven clock gives one answer."""
-        if self._sandbox.is_reading_overdue(task_id):
-            await asyncio.to_thread(self._sandbox.wait_until_read, self._sandbox.settings.read_patience, task_id)
-
-
-def _json(document: Any, *, status: int = 200) -> Response:
-    return Response(json.dumps(document), status_code=status, media_type="application/json")
-
-
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    async def _catch_up(self, task_id: str | None = None) -> None:
+        await let_reading_catch_up(self._sandbox, self._sandbox.settings.read_patience, task_id)
 
 
 def _query(request: Request, name: str) -> str:
@@ -200,15 +191,6 @@ def _action(request: Request) -> str:
     action = _query(request, "action")
     require_action(action, "action")
     return action
-
-
-async def _small_body(request: Request, limit: int) -> bytes:
-    body = bytearray()
-    async for block in request.stream():
-        body += block
-        if len(body) > limit:
-            raise too_large(limit)
-    return bytes(body)
 
 
 def _json_credentials(body: bytes) -> dict[str, str]:
@@ -236,13 +218,7 @@ def _checked(fields: dict[str, Any]) -> dict[str, str]:
     return fields
 
 
-def _fail_message(body: bytes, *, media_type: str) -> str:
-    if media_type != "application/json":
-        raise bad_request("body", "The body's Content-Type is not application/json.")
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        raise bad_request("body", "The body is not JSON.") from None
+def _fail_message(document: Any) -> str:
     message = document.get("message") if isinstance(document, dict) else None
     if not isinstance(message, str):
         raise bad_request("body", "The body is not an object with a text 'message'.")

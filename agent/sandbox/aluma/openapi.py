@@ -9,8 +9,9 @@ from typing import Any
 
 from agent import __version__
 from agent.sandbox.aluma.assumptions import CANCEL_TASK_PATH, GET_TASK_PATH, PROBLEM_MEDIA_TYPE, PROJECTS_PATH
-from agent.sandbox.aluma.openapi_schemas import reference, schemas
+from agent.sandbox.aluma.openapi_schemas import schemas
 from agent.sandbox.aluma.settings import DEMO_PROJECT_ID
+from agent.sandbox.openapi_parts import answer, own_document, path_text, query, reference, refusal_components, refusals
 
 _PROBLEMS = {
     400: "A parameter, a header or the body makes no sense.",
@@ -36,42 +37,22 @@ def openapi_document() -> dict[str, Any]:
         "paths": {
             "/oauth/token": {"post": _issue_token()},
             "/tasks": {"get": _list_tasks(), "post": _create_task()},
-            GET_TASK_PATH: {"parameters": [_path_id("task_id")], "get": _get_task()},
-            CANCEL_TASK_PATH: {"parameters": [_path_id("task_id")], "put": _cancel_task()},
+            GET_TASK_PATH: {"parameters": [path_text("task_id")], "get": _get_task()},
+            CANCEL_TASK_PATH: {"parameters": [path_text("task_id")], "put": _cancel_task()},
             **{f"{GET_TASK_PATH}/{name}_client_action": _client_action(name) for name in _CLIENT_ACTIONS},
             "/file_collections/{collection_id}/files/{file_id}": {
-                "parameters": [_path_id("collection_id"), _path_id("file_id")],
+                "parameters": [path_text("collection_id"), path_text("file_id")],
                 "get": _download(),
             },
             PROJECTS_PATH: {"get": _list_projects(), "post": _upload_project()},
-            "/openapi.json": {"get": _own_document()},
+            "/openapi.json": {"get": own_document()},
         },
         "components": {
             "schemas": schemas(),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "responses": {f"Problem{status}": _problem(text) for status, text in _PROBLEMS.items()},
+            "responses": refusal_components(_PROBLEMS, "Problem", media_type=PROBLEM_MEDIA_TYPE),
         },
     }
-
-
-def _problem(description: str) -> dict[str, Any]:
-    return {"description": description, "content": {PROBLEM_MEDIA_TYPE: {"schema": reference("Problem")}}}
-
-
-def _problems(*statuses: int) -> dict[str, Any]:
-    return {str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in (*statuses, 431)}
-
-
-def _answer(description: str, schema: str) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": reference(schema)}}}
-
-
-def _path_id(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-
-
-def _query(name: str, schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
-    return {"name": name, "in": "query", "required": required, "schema": schema}
 
 
 def _issue_token() -> dict[str, Any]:
@@ -88,10 +69,10 @@ def _issue_token() -> dict[str, Any]:
             },
         },
         "responses": {
-            "200": _answer("A token; token_type only where a form asked.", "Token"),
+            "200": answer("A token; token_type only where a form asked.", "Token"),
             "400": {"description": "Neither JSON nor a form, or a field is missing.", "content": legacy},
             "401": {"description": "The credentials are wrong.", "content": legacy},
-            **_problems(413),
+            **refusals(413),
         },
     }
 
@@ -101,10 +82,10 @@ def _list_tasks() -> dict[str, Any]:
         "operationId": "listTasks",
         "summary": "List Tasks, oldest first",
         "parameters": [
-            _query("state", reference("State"), required=False),
-            _query("client_action", reference("Action"), required=False),
+            query("state", reference("State"), required=False),
+            query("client_action", reference("Action"), required=False),
         ],
-        "responses": {"200": _answer("Every task that meets the filters.", "TaskList"), **_problems(400, 401)},
+        "responses": {"200": answer("Every task that meets the filters.", "TaskList"), **refusals(400, 401)},
     }
 
 
@@ -115,7 +96,7 @@ def _create_task() -> dict[str, Any]:
         "summary": "Create Task from the raw bytes of a document",
         "parameters": [
             {
-                **_query("project_id", {"type": "string", "minLength": 1}, required=True),
+                **query("project_id", {"type": "string", "minLength": 1}, required=True),
                 "examples": {"demo": {"value": DEMO_PROJECT_ID}},
             },
             {
@@ -134,7 +115,7 @@ def _create_task() -> dict[str, Any]:
             "required": True,
             "content": {"application/pdf": binary, "image/tiff": binary, "application/octet-stream": binary},
         },
-        "responses": {"202": _answer("The queued task.", "Task"), **_problems(400, 401, 404, 413)},
+        "responses": {"202": answer("The queued task.", "Task"), **refusals(400, 401, 404, 413)},
     }
 
 
@@ -142,7 +123,7 @@ def _get_task() -> dict[str, Any]:
     return {
         "operationId": "getTask",
         "summary": "Get Task",
-        "responses": {"200": _answer("The task.", "Task"), **_problems(401, 404)},
+        "responses": {"200": answer("The task.", "Task"), **refusals(401, 404)},
     }
 
 
@@ -150,7 +131,7 @@ def _cancel_task() -> dict[str, Any]:
     return {
         "operationId": "cancelTask",
         "summary": "Cancel a task that is not final",
-        "responses": {"202": {"description": "The task is canceled."}, **_problems(401, 404, 409)},
+        "responses": {"202": {"description": "The task is canceled."}, **refusals(401, 404, 409)},
     }
 
 
@@ -167,16 +148,16 @@ def _client_action(name: str) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": f"{name}ClientAction",
         "summary": _CLIENT_ACTIONS[name],
-        "parameters": [_query("action", reference("Action"), required=True)],
+        "parameters": [query("action", reference("Action"), required=True)],
         "responses": {
-            "202": _answer("What is to be exported.", "ExportSpecification") if name == "start" else taken,
-            **_problems(400, 401, 404, 409, *((413,) if name == "fail" else ())),
+            "202": answer("What is to be exported.", "ExportSpecification") if name == "start" else taken,
+            **refusals(400, 401, 404, 409, *((413,) if name == "fail" else ())),
         },
     }
     if name == "fail":
         content = {"application/json": {"schema": reference("FailMessage")}}
         operation["requestBody"] = {"required": False, "content": content}
-    return {"parameters": [_path_id("task_id")], "put": operation}
+    return {"parameters": [path_text("task_id")], "put": operation}
 
 
 def _download() -> dict[str, Any]:
@@ -186,7 +167,7 @@ def _download() -> dict[str, Any]:
         "summary": "Download a file of an Export Specification",
         "responses": {
             "200": {"description": "The bytes.", "content": {"application/pdf": binary, "image/tiff": binary}},
-            **_problems(401, 404),
+            **refusals(401, 404),
         },
     }
 
@@ -195,7 +176,7 @@ def _list_projects() -> dict[str, Any]:
     return {
         "operationId": "listProjects",
         "summary": "List projects",
-        "responses": {"200": _answer("Every project.", "ProjectList"), **_problems(401)},
+        "responses": {"200": answer("Every project.", "ProjectList"), **refusals(401)},
     }
 
 
@@ -203,22 +184,10 @@ def _upload_project() -> dict[str, Any]:
     return {
         "operationId": "uploadProject",
         "summary": "Upload a project file (.alproj)",
-        "parameters": [_query("name", {"type": "string", "minLength": 1}, required=True)],
+        "parameters": [query("name", {"type": "string", "minLength": 1}, required=True)],
         "requestBody": {
             "required": True,
             "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
         },
-        "responses": {"201": _answer("The new project.", "Project"), **_problems(400, 401, 413)},
-    }
-
-
-def _own_document() -> dict[str, Any]:
-    return {
-        "operationId": "getOpenapiDocument",
-        "summary": "This document",
-        "security": [],
-        "responses": {
-            "200": {"description": "OpenAPI 3.1.", "content": {"application/json": {"schema": {"type": "object"}}}},
-            **_problems(),
-        },
+        "responses": {"201": answer("The new project.", "Project"), **refusals(400, 401, 413)},
     }

@@ -1,31 +1,14 @@
-"""The schemas of the sandbox's OpenAPI document; `openapi` puts them into operations."""
+"""The schemas of this sandbox's OpenAPI document; `openapi` puts them into operations."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from agent.sandbox.aluma.records import ACTIONS, STATES
+from agent.sandbox.openapi_parts import array_of, object_of, reference
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _ID: dict[str, Any] = {"type": "string", "pattern": "^[A-Za-z0-9_-]{22}$"}
-
-
-def _object(properties: dict[str, Any], *, optional: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {**properties, **(optional or {})},
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-def _array(item: str, *, least: int = 0) -> dict[str, Any]:
-    return {"type": "array", "items": reference(item), "minItems": least}
-
-
-def reference(name: str) -> dict[str, Any]:
-    """Return the reference to a schema."""
-    return {"$ref": f"#/components/schemas/{name}"}
 
 
 def schemas() -> dict[str, Any]:
@@ -35,16 +18,16 @@ def schemas() -> dict[str, Any]:
         **_export_schemas(),
         **_error_schemas(),
         "Credentials": {
-            **_object({"client_id": _TEXT, "client_secret": _TEXT}),
+            **object_of({"client_id": _TEXT, "client_secret": _TEXT}),
             "additionalProperties": True,
         },
-        "Token": _object(
+        "Token": object_of(
             {"access_token": {"type": "string", "minLength": 1}, "expires_in": {"type": "integer", "minimum": 0}},
             optional={"token_type": {"const": "Bearer"}},
         ),
-        "FailMessage": {**_object({"message": _TEXT}), "additionalProperties": True},
-        "Project": _object({"id": _ID, "name": _TEXT}),
-        "ProjectList": _object({"projects": _array("Project")}),
+        "FailMessage": {**object_of({"message": _TEXT}), "additionalProperties": True},
+        "Project": object_of({"id": _ID, "name": _TEXT}),
+        "ProjectList": object_of({"projects": array_of(reference("Project"))}),
     }
 
 
@@ -52,7 +35,7 @@ def _task_schemas() -> dict[str, Any]:
     return {
         "State": {"type": "string", "enum": list(STATES)},
         "Action": {"type": "string", "enum": list(ACTIONS)},
-        "Task": _object(
+        "Task": object_of(
             {
                 "id": _ID,
                 "name": {"type": "string", "minLength": 1},
@@ -69,19 +52,19 @@ def _task_schemas() -> dict[str, Any]:
                 "message": _TEXT,
             },
         ),
-        "TaskList": _object({"tasks": _array("Task")}),
+        "TaskList": object_of({"tasks": array_of(reference("Task"))}),
     }
 
 
 def _export_schemas() -> dict[str, Any]:
     place = {"folder": _TEXT, "filename": {"type": "string", "minLength": 1}}
     return {
-        "ExportSpecification": _object({"documents": _array("ExportDocument", least=1)}),
-        "ExportDocument": _object({"files": _array("ExportFile", least=1)}),
+        "ExportSpecification": object_of({"documents": array_of(reference("ExportDocument"), least=1)}),
+        "ExportDocument": object_of({"files": array_of(reference("ExportFile"), least=1)}),
         "ExportFile": {
             "oneOf": [
-                _object({**place, "source": {"const": "content"}, "content": _TEXT, "url": {"type": "null"}}),
-                _object({**place, "source": {"const": "url"}, "content": {"type": "null"}, "url": _TEXT}),
+                object_of({**place, "source": {"const": "content"}, "content": _TEXT, "url": {"type": "null"}}),
+                object_of({**place, "source": {"const": "url"}, "content": {"type": "null"}, "url": _TEXT}),
             ]
         },
     }
@@ -89,7 +72,7 @@ def _export_schemas() -> dict[str, Any]:
 
 def _error_schemas() -> dict[str, Any]:
     return {
-        "Problem": _object(
+        "Problem": object_of(
             {
                 "type": {"type": "string", "format": "uri"},
                 "title": {"type": "string", "minLength": 1},
@@ -97,7 +80,7 @@ def _error_schemas() -> dict[str, Any]:
                 "instance": {"type": "string", "format": "uri"},
             }
         ),
-        "LegacyError": _object(
+        "LegacyError": object_of(
             {"message": _TEXT},
             optional={
                 "requestErrors": {"type": "object", "additionalProperties": {"type": "array", "items": _TEXT}},

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from agent.sandbox.aluma.assumptions import PROBLEM_MEDIA_TYPE, STATUS_WRONG_STATE
+from agent.sandbox.messages import json_answer
 from agent.sandbox.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -48,4 +49,4 @@ def token_response(refusal: TokenRefusal) -> Response:
     document: dict[str, Any] = {"message": refusal.message}
     if refusal.fields:
         document["requestErrors"] = {field: [text] for field, text in refusal.fields.items()}
-    return Response(json.dumps(document), status_code=refusal.status, media_type="application/json")
+    return json_answer(document, status=refusal.status)

@@ -13,20 +13,30 @@ from agent.sandbox.clock import wire_time
 if TYPE_CHECKING:
     from agent.sandbox.aluma.settings import AlumaProject
     from agent.sandbox.documents import DocumentContents
+    from agent.sandbox.driven import Job
     from agent.sandbox.storage import StoredDocument
 
 MEDIA_TYPES = {"pdf": "application/pdf", "tiff": "image/tiff"}
 EXPORT = "export"
 ACTIONS = ("export", "validation")
-STATES = tuple(state.value for state in ServiceTaskState if state is not ServiceTaskState.UNRECOGNISED)
 PENDING = (ServiceTaskState.PENDING_START, ServiceTaskState.PENDING_COMPLETE)
+STATES = (
+    ServiceTaskState.QUEUED.value,
+    ServiceTaskState.RUNNING.value,
+    *(state.value for state in PENDING),
+    ServiceTaskState.COMPLETED.value,
+    ServiceTaskState.FAILED.value,
+    ServiceTaskState.TIMED_OUT.value,
+    ServiceTaskState.CANCELED.value,
+)
+"""Those of this service; the model knows states of the others too."""
 
 
 @dataclass(slots=True)
 class TaskEntry:
     """One task; changed only by the Sandbox, under its lock."""
 
-    id: str
+    job: Job
     sequence: int
     project: AlumaProject
     file_collection_id: str
@@ -34,14 +44,11 @@ class TaskEntry:
     """UTC unix seconds."""
     tags: dict[str, str]
     content_type: str
-    document: StoredDocument
     state: ServiceTaskState = ServiceTaskState.QUEUED
     outcome: ServiceTaskState | None = None
     """Where `running` leads once an action ended; None: the document is being processed."""
     generation: int = 0
     """Counts changes of state, so that times set for an earlier state are recognised."""
-    is_read: bool = False
-    contents: DocumentContents | None = None
     message: str = ""
     document_file_id: str = ""
     specification: Any = None
@@ -49,6 +56,21 @@ class TaskEntry:
     exports: list[dict[str, str]] = field(default_factory=list)
     """Of every file the specification named: `folder`, `filename`, `source` and `sha256`; kept after the data."""
     calls: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def id(self) -> str:
+        """The id, which its job has too."""
+        return self.job.id
+
+    @property
+    def document(self) -> StoredDocument:
+        """What was uploaded."""
+        return self.job.document
+
+    @property
+    def contents(self) -> DocumentContents | None:
+        """What was read, from then until the task is final."""
+        return self.job.contents
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@ import hmac
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from agent.sandbox.contents import find_values
+from agent.sandbox.contents import find_values, glance_at, read_contents
 from agent.sandbox.driven import DrivenService, Job
 from agent.sandbox.refusals import Refusal, unauthorized, unknown
 from agent.sandbox.sendai.assumptions import INBOX_FOLDER, STATUS_FORBIDDEN
@@ -38,8 +38,9 @@ class SendaiSandbox(DrivenService):
     """The service's state. Any thread may call anything; what cannot be raises Refusal."""
 
     def __init__(self, settings: SendaiSettings, *, clock: WallClock) -> None:
-        super().__init__(clock=clock, read_documents=settings.read_documents)
+        super().__init__(clock=clock)
         self.settings = settings
+        self._read = read_contents if settings.read_documents else glance_at
         self._uploads: dict[str, UploadEntry] = {}
         self._tasks: dict[str, TaskEntry] = {}
         self._fates = list(settings.fates)
@@ -94,7 +95,7 @@ class SendaiSandbox(DrivenService):
         task = TaskEntry(new_id("task", next(self._order)), name, upload, file, part)
         upload.tasks.append(task)
         self._tasks[task.id] = task
-        job = Job(document, name, finish=lambda _: self._processed(task, job))
+        job = Job(task.id, document, self._read, finish=lambda _: self._processed(task, job))
         self._start(job, due=upload.shown + self.settings.processing_delay)
 
     def _processed(self, task: TaskEntry, job: Job) -> None:

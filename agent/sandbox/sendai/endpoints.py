@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import Response
-
-from agent.sandbox.refusals import bad_request, too_large
+from agent.sandbox.messages import json_answer, parsed_body, small_body
+from agent.sandbox.reading import let_reading_catch_up
+from agent.sandbox.refusals import bad_request
 from agent.sandbox.routing import resource
 from agent.sandbox.sendai.assumptions import FIELD_LIMIT, MESSAGE_LIMIT
 from agent.sandbox.sendai.forms import UploadForm
@@ -16,6 +15,7 @@ from agent.sandbox.sendai.mails import attachments_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.responses import Response
     from starlette.routing import Route
 
     from agent.sandbox.refusals import Refusal
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def say_no(refusal: Refusal) -> Response:
     """Return a refusal as this service writes it."""
     document = {"message": refusal.title, "error": refusal.kind}
-    return _json(document, status=refusal.status, headers=refusal.headers)
+    return json_answer(document, status=refusal.status, headers=refusal.headers)
 
 
 class SendaiApi:
@@ -72,7 +72,7 @@ class SendaiApi:
             for file in form.files:
                 file.attachments = await asyncio.to_thread(attachments_of, file.name, file.document, sandbox.receive)
             answer = sandbox.create_upload(project_id, name=name, meta=meta, files=form.take())
-        return _json(answer, status=sandbox.settings.create_status)
+        return json_answer(answer, status=sandbox.settings.create_status)
 
     def _project(self, in_path: str | None, in_form: str | None) -> str:
         if in_form is None and (in_path is None or self._sandbox.settings.require_project_field):
@@ -85,7 +85,7 @@ class SendaiApi:
         return project_id
 
     async def _get_upload(self, request: Request) -> Response:
-        await self._let_reading_catch_up()
+        await let_reading_catch_up(self._sandbox, self._sandbox.settings.read_patience)
         return _payload(self._sandbox.get_upload(request.path_params["upload_id"]))
 
     async def _move(self, request: Request) -> Response:
@@ -97,12 +97,12 @@ class SendaiApi:
         return _payload(self._sandbox.move_upload(request.path_params["upload_id"], folder_id))
 
     async def _get_task(self, request: Request) -> Response:
-        await self._let_reading_catch_up()
+        await let_reading_catch_up(self._sandbox, self._sandbox.settings.read_patience)
         return _payload(self._sandbox.get_task(request.path_params["task_id"]))
 
     async def _complete(self, request: Request) -> Response:
         payload, goes = self._sandbox.complete_task(request.path_params["task_id"])
-        return _json({"payload": payload, **({"message": "Task processing started"} if goes else {})})
+        return json_answer({"payload": payload, **({"message": "Task processing started"} if goes else {})})
 
     async def _discard(self, request: Request) -> Response:
         return _payload(self._sandbox.discard_task(request.path_params["task_id"]))
@@ -118,12 +118,7 @@ class SendaiApi:
         if not isinstance(message, str) or len(message) > MESSAGE_LIMIT:
             raise bad_request("body", f"message is no text of up to {MESSAGE_LIMIT} characters.")
         payload = self._sandbox.report_task(request.path_params["task_id"], issues=issues, message=message)
-        return _json({"payload": payload, "errors": []}, status=self._sandbox.settings.report_status)
-
-    async def _let_reading_catch_up(self) -> None:
-        """Wait, bounded, for documents whose processing time is over, so that a driven clock gives one answer."""
-        if self._sandbox.is_reading_overdue():
-            await asyncio.to_thread(self._sandbox.wait_until_read, self._sandbox.settings.read_patience)
+        return json_answer({"payload": payload, "errors": []}, status=self._sandbox.settings.report_status)
 
 
 def _is_issue(issue: Any) -> bool:
@@ -134,26 +129,12 @@ def _is_issue(issue: Any) -> bool:
     )
 
 
-def _json(document: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(json.dumps(document), status_code=status, headers=headers, media_type="application/json")
-
-
 def _payload(payload: Any) -> Response:
-    return _json({"payload": payload})
+    return json_answer({"payload": payload})
 
 
 async def _json_object(request: Request) -> dict[str, Any]:
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise bad_request("body", "The body's Content-Type is not application/json.")
-    body = bytearray()
-    async for block in request.stream():
-        body += block
-        if len(body) > FIELD_LIMIT:
-            raise too_large(FIELD_LIMIT)
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        raise bad_request("body", "The body is not JSON.") from None
+    document = parsed_body(request, await small_body(request, FIELD_LIMIT))
     if not isinstance(document, dict):
         raise bad_request("body", "The body is not a JSON object.")
     return document

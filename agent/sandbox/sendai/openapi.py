@@ -9,7 +9,16 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from agent import __version__
-from agent.sandbox.sendai.openapi_schemas import object_of, reference, schemas
+from agent.sandbox.openapi_parts import (
+    answer,
+    object_of,
+    own_document,
+    path_text,
+    reference,
+    refusal_components,
+    refusals,
+)
+from agent.sandbox.sendai.openapi_schemas import schemas
 
 if TYPE_CHECKING:
     from agent.sandbox.sendai.settings import SendaiSettings
@@ -54,36 +63,25 @@ def openapi_document(settings: SendaiSettings) -> dict[str, Any]:
         "security": [{"key": []}],
         "paths": {
             **{path: {"parameters": _parameters(path), **item} for path, item in paths.items()},
-            "/openapi.json": {"get": _own_document()},
+            "/openapi.json": {"get": own_document()},
         },
         "components": {
             "schemas": schemas(settings),
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
-            "responses": {f"Refusal{status}": _answer(text, "Error") for status, text in _REFUSALS.items()},
+            "responses": refusal_components(_REFUSALS, "Error"),
         },
     }
 
 
 def _parameters(path: str) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for name in _PLACEHOLDER.findall(path)
-    ]
+    return [path_text(name) for name in _PLACEHOLDER.findall(path)]
 
 
-def _answer(description: str, schema: str) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": reference(schema)}}}
-
-
-def _refusals(*statuses: int) -> dict[str, Any]:
-    return {str(status): {"$ref": f"#/components/responses/Refusal{status}"} for status in (*statuses, 431)}
-
-
-def _operation(name: str, summary: str, answer: str) -> dict[str, Any]:
+def _operation(name: str, summary: str, schema: str) -> dict[str, Any]:
     return {
         "operationId": name,
         "summary": summary,
-        "responses": {"200": _answer("As it is now.", answer), **_refusals(401, 403, 404)},
+        "responses": {"200": answer("As it is now.", schema), **refusals(401, 403, 404)},
     }
 
 
@@ -101,8 +99,8 @@ def _create(settings: SendaiSettings) -> dict[str, Any]:
         "summary": "Create Upload: one task is made for each file, more for a mail with attachments",
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
         "responses": {
-            str(settings.create_status): _answer("The new upload.", "CreateAnswer"),
-            **_refusals(400, 401, 403, 413),
+            str(settings.create_status): answer("The new upload.", "CreateAnswer"),
+            **refusals(400, 401, 403, 413),
         },
     }
 
@@ -115,7 +113,7 @@ def _move_by_body() -> dict[str, Any]:
     schema = {**object_of({"folder_id": {"type": "string", "minLength": 1}}), "additionalProperties": True}
     operation = _operation("moveUploadByBody", "Move Upload to the folder of the body", "UploadAnswer")
     operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    operation["responses"] |= _refusals(400, 413)
+    operation["responses"] |= refusals(400, 413)
     return operation
 
 
@@ -125,17 +123,7 @@ def _report(settings: SendaiSettings) -> dict[str, Any]:
         "summary": "Report what is wrong with a task",
         "requestBody": {"required": True, "content": {"application/json": {"schema": reference("Report")}}},
         "responses": {
-            str(settings.report_status): _answer("The task, and what of the report failed.", "ReportAnswer"),
-            **_refusals(400, 401, 403, 404, 413),
+            str(settings.report_status): answer("The task, and what of the report failed.", "ReportAnswer"),
+            **refusals(400, 401, 403, 404, 413),
         },
-    }
-
-
-def _own_document() -> dict[str, Any]:
-    content = {"application/json": {"schema": {"type": "object"}}}
-    return {
-        "operationId": "getOpenapiDocument",
-        "summary": "This document",
-        "security": [],
-        "responses": {"200": {"description": "OpenAPI 3.1.", "content": content}, **_refusals()},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from agent.sandbox.openapi_parts import array_of, object_of, reference
 from agent.sandbox.sendai.assumptions import MESSAGE_LIMIT
 from agent.sandbox.sendai.settings import TaskListing, TaskStatus
 
@@ -19,40 +20,21 @@ _UPLOAD_ID: dict[str, Any] = {"type": "string", "pattern": "^upl_[0-9a-f]+$"}
 _TASK_ID: dict[str, Any] = {"type": "string", "pattern": "^task_[0-9a-f]+$"}
 
 
-def reference(name: str) -> dict[str, Any]:
-    """Return the reference to a schema."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def object_of(properties: dict[str, Any], *, optional: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the schema of an object that has these properties and no others."""
-    return {
-        "type": "object",
-        "properties": {**properties, **(optional or {})},
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-def _array(items: dict[str, Any], *, least: int = 0) -> dict[str, Any]:
-    return {"type": "array", "items": items, "minItems": least}
-
-
 def schemas(settings: SendaiSettings) -> dict[str, Any]:
     """Return every schema by its name."""
     created = object_of({"payload": reference("Upload")}) if settings.create_payload else reference("CreatedUpload")
     return {
         **_upload_schemas(settings),
         **_task_schemas(),
-        "Meta": _array(object_of({"name": _FILLED, "value": _TEXT})),
+        "Meta": array_of(object_of({"name": _FILLED, "value": _TEXT})),
         "Error": object_of({"message": _FILLED, "error": _FILLED}),
         "CreateAnswer": created,
         "UploadAnswer": object_of({"payload": reference("Upload")}),
         "TaskAnswer": object_of({"payload": reference("Task")}, optional={"message": _TEXT}),
-        "ReportAnswer": object_of({"payload": reference("Task"), "errors": _array(_TEXT)}),
+        "ReportAnswer": object_of({"payload": reference("Task"), "errors": array_of(_TEXT)}),
         "Report": {
             **object_of(
-                {"issues": _array(object_of({"label": _FILLED, "value": _FILLED}), least=1)},
+                {"issues": array_of(object_of({"label": _FILLED, "value": _FILLED}), least=1)},
                 optional={"message": {**_TEXT, "maxLength": MESSAGE_LIMIT}},
             ),
             "additionalProperties": True,
@@ -94,11 +76,11 @@ def _listing(listing: TaskListing) -> dict[str, Any]:
     match listing:
         case TaskListing.TASKS:
             shown = object_of({"id": _TASK_ID, "name": _FILLED, "status": reference("TaskStatus")})
-            return {"files": empty, "tasks": _array(shown)}
+            return {"files": empty, "tasks": array_of(shown)}
         case TaskListing.TASK_IDS:
-            return {"files": empty, "task_ids": _array(_TASK_ID)}
+            return {"files": empty, "task_ids": array_of(_TASK_ID)}
         case TaskListing.FILES_BY_NAME:
-            ids = {"oneOf": [_TASK_ID, _array(_TASK_ID, least=2)]}
+            ids = {"oneOf": [_TASK_ID, array_of(_TASK_ID, least=2)]}
             return {"files": {"type": "object", "additionalProperties": ids}}
         case TaskListing.FILES_BY_TASK:
             return {"files": {"type": "object", "additionalProperties": object_of({"name": _FILLED})}}
@@ -107,7 +89,7 @@ def _listing(listing: TaskListing) -> dict[str, Any]:
 
 
 def _task_schemas() -> dict[str, Any]:
-    corners = {"id": _FILLED, "confidence": _NUMBER, "coordinates": _array(_array(_NUMBER))}
+    corners = {"id": _FILLED, "confidence": _NUMBER, "coordinates": array_of(array_of(_NUMBER))}
     return {
         "TaskStatus": {"enum": [status.value for status in TaskStatus]},
         "Task": object_of(
@@ -124,7 +106,7 @@ def _task_schemas() -> dict[str, Any]:
                 "exported_at": _OPTIONAL_TIME,
                 "export_failed_at": _OPTIONAL_TIME,
                 "last_opened_at": _OPTIONAL_TIME,
-                "pages": _array(reference("Page")),
+                "pages": array_of(reference("Page")),
             }
         ),
         "Page": object_of(
@@ -132,7 +114,7 @@ def _task_schemas() -> dict[str, Any]:
                 "id": _FILLED,
                 "width": {"type": "integer"},
                 "height": {"type": "integer"},
-                "annotations": _array(
+                "annotations": array_of(
                     object_of(
                         {
                             "id": _FILLED,
@@ -144,9 +126,9 @@ def _task_schemas() -> dict[str, Any]:
                         }
                     )
                 ),
-                "checkboxes": _array(object_of({**corners, "checked": {"type": "boolean"}})),
-                "segments": _array(object_of(corners)),
-                "signatures": _array(object_of(corners)),
+                "checkboxes": array_of(object_of({**corners, "checked": {"type": "boolean"}})),
+                "segments": array_of(object_of(corners)),
+                "signatures": array_of(object_of(corners)),
             }
         ),
     }

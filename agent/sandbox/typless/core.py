@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agent.sandbox.contents import find_values
+from agent.sandbox.contents import find_values, glance_at, read_contents
 from agent.sandbox.driven import DrivenService, Job
 from agent.sandbox.refusals import Refusal, bad_request, unauthorized
 from agent.sandbox.typless.assumptions import PROCESSED_KINDS
@@ -37,8 +37,9 @@ class TyplessSandbox(DrivenService):
     """The service's state. Any thread may call anything; what cannot be raises Refusal."""
 
     def __init__(self, settings: TyplessSettings, *, clock: WallClock) -> None:
-        super().__init__(clock=clock, read_documents=settings.read_documents)
+        super().__init__(clock=clock)
         self.settings = settings
+        self._read = read_contents if settings.read_documents else glance_at
         self._extractions: dict[str, Extraction] = {}
         self._fates = list(settings.fates)
         self._webhook_url = settings.webhook_url
@@ -75,7 +76,7 @@ class TyplessSandbox(DrivenService):
                 created=now,
             )
             self._extractions[extraction.id] = extraction
-            job = Job(document, file_name, finish=lambda at: self._finish(extraction, job, at))
+            job = Job(extraction.id, document, self._read, finish=lambda at: self._finish(extraction, job, at))
             self._start(job, due=now + self.settings.extraction_delay)
             return extraction.id
 

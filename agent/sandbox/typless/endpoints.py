@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from starlette.responses import Response
-
+from agent.sandbox.messages import json_answer, media_type_of
+from agent.sandbox.reading import let_reading_catch_up
 from agent.sandbox.refusals import bad_request
 from agent.sandbox.routing import resource
 from agent.sandbox.typless.assumptions import BODY_SLACK, PREFIXES, STATUS_VALIDATION
@@ -15,6 +14,7 @@ from agent.sandbox.typless.bodies import Invalid, decode_file, read_request
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.responses import Response
     from starlette.routing import Route
 
     from agent.sandbox.refusals import Refusal
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def say_no(refusal: Refusal) -> Response:
     """Return a refusal as this service writes it."""
     document = {"code": refusal.kind, "message": refusal.title, "details": ""}
-    return _json(document, status=refusal.status, headers=refusal.headers)
+    return json_answer(document, status=refusal.status, headers=refusal.headers)
 
 
 class TyplessApi:
@@ -72,7 +72,7 @@ class TyplessApi:
             document_type_name=asked.document_type_name,
             customer=asked.customer,
         )
-        return _json({"extraction_id": extraction_id}, status=202)
+        return json_answer({"extraction_id": extraction_id}, status=202)
 
     def _store(self, asked: ExtractionRequest) -> StoredDocument:
         data = decode_file(asked.file, limit=self._sandbox.settings.size_limit)
@@ -81,7 +81,7 @@ class TyplessApi:
             return incoming.finish()
 
     async def _body(self, request: Request) -> bytearray:
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        if media_type_of(request) != "application/json":
             raise bad_request("invalid_content_type", "The Content-Type is not application/json.")
         limit = self._sandbox.settings.size_limit * 4 // 3 + BODY_SLACK
         body = bytearray()
@@ -92,17 +92,16 @@ class TyplessApi:
         return body
 
     async def _poll(self, request: Request, *, is_v1: bool) -> Response:
-        if self._sandbox.is_reading_overdue():
-            await asyncio.to_thread(self._sandbox.wait_until_read, self._sandbox.settings.read_patience)
+        await let_reading_catch_up(self._sandbox, self._sandbox.settings.read_patience)
         extraction_id = _query(request, "extraction_id")
         if not extraction_id:
             raise Invalid([("extraction_id", "field required", "value_error.missing")], part="query")
         if (_query(request, "text_blocks") or "false").lower() not in ("true", "false"):
             raise Invalid([("text_blocks", "value could not be parsed to a boolean", "type_error.bool")], part="query")
-        return _json(self._sandbox.poll(extraction_id, is_v1=is_v1))
+        return json_answer(self._sandbox.poll(extraction_id, is_v1=is_v1))
 
     async def _waiting(self, request: Request) -> Response:
-        return _json({"extraction_ids": self._sandbox.waiting(customer=_query(request, "customer"))})
+        return json_answer({"extraction_ids": self._sandbox.waiting(customer=_query(request, "customer"))})
 
 
 def _query(request: Request, name: str) -> str | None:
@@ -114,8 +113,4 @@ def _query(request: Request, name: str) -> str | None:
 
 def _validation_answer(error: Invalid) -> Response:
     problems = [{"loc": [error.part, place], "msg": text, "type": kind} for place, text, kind in error.problems]
-    return _json({"detail": problems}, status=STATUS_VALIDATION)
-
-
-def _json(document: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(json.dumps(document), status_code=status, headers=headers, media_type="application/json")
+    return json_answer({"detail": problems}, status=STATUS_VALIDATION)

@@ -9,7 +9,6 @@ import pytest
 from agent.sandbox.aluma.core import AlumaSandbox
 from agent.sandbox.aluma.problems import TokenRefusal
 from agent.sandbox.aluma.settings import DEMO_PROJECT_ID, AlumaSettings
-from agent.sandbox.reading import read_next
 from agent.sandbox.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class DrivenSandbox:
         self.clock.time += seconds
 
     def read(self) -> None:
-        while read_next(self.core):
+        while self.core.read_next():
             pass
 
     def pending(self, **options: Any) -> str:
@@ -368,7 +367,9 @@ def test_a_list_for_validation_is_empty(sandbox: DrivenSandbox) -> None:
     assert sandbox.core.list_tasks(client_action="validation") == []
 
 
-@pytest.mark.parametrize("wrong", [{"state": "cancelled"}, {"state": ""}, {"client_action": "import"}])
+@pytest.mark.parametrize(
+    "wrong", [{"state": "cancelled"}, {"state": "reviewing"}, {"state": ""}, {"client_action": "import"}]
+)
 def test_a_filter_with_an_unknown_value_is_refused(sandbox: DrivenSandbox, wrong: dict[str, str]) -> None:
     assert status_of(lambda: sandbox.core.list_tasks(**wrong)) == 400
 
