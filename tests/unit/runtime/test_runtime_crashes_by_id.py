@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes.crash_sweep import Sweep
+from fakes.crash_sweep import STRIDE, Sweep
 from fakes.memory_abilities import ASKED_BY_ID
 from fakes.memory_service import MemoryService
 from fakes.memory_uploads import MemoryUploadService
@@ -135,6 +135,17 @@ def test_a_folder_sent_as_one_upload(sweep: Sweep) -> None:
 
     in_a_batch(sweep, lambda _bench: None)
     sweep.run(check, fewest=90)
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_a_folder_killed_again_while_it_recovers_and_while_a_person_decides(sweep: Sweep, part: int) -> None:
+    def check(bench: Workbench) -> None:
+        assert_sent_once(bench, *CASE)
+        assert_exported(bench, {f"case 7/{number}": (f"{number}.pdf", "1") for number in (1, 2, 3)})
+        assert bench.contents("archive") == {name: pdf(name) for name in CASE}
+
+    in_a_batch(sweep, lambda _bench: None)
+    sweep.run_twice(check, part=part, parts=12 * STRIDE)
 
 
 def test_a_folder_of_which_one_file_fails(sweep: Sweep) -> None:
