@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BLOCK = 1024 * 1024
-_COARSEST_TIME = 2 * 10**9
+COARSEST_TIME = 2 * 10**9
 """Nanoseconds: FAT keeps times in steps of 2 s, so a file that was copied there may have lost as much."""
 
 
@@ -199,7 +199,7 @@ class Move:
         off = abs(status.st_mtime_ns - self.signature.modified_ns)
         if off == 0:
             return True
-        if off >= _COARSEST_TIME or not self.sha256:
+        if off >= COARSEST_TIME or not self.sha256:
             return False
         return sha256_of(self.source, self.name) == self.sha256
 

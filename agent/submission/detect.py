@@ -20,6 +20,7 @@ from agent.rules.filters import FilterVerdict, ready_file_for
 from agent.rules.naming import fill_placeholders, for_display
 from agent.rules.settling import Observation, Verdict
 from agent.rules.tags import as_told
+from agent.submission.coming_back import without_copies_under_way
 from agent.submission.missing import UNSENT, Missing, back, gone, sight
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ class Detect:
             page = {sighting.relative_path: sighting for sighting in sightings[start : start + PAGE]}
             rows = self._ledger.find_in_inbox(self._folder.name, list(page))
             new = [sighting for path, sighting in page.items() if not self._is_known(sighting, rows.get(path, ()))]
+            new = without_copies_under_way(new, ledger=self._ledger, watch_folder=self._folder.name)
             sent = self._sent_under_other_names(new)
             changes: list[FileRecord | Event] = []
             for sighting in new:

@@ -190,10 +190,13 @@ class World:
         """Note that what lies at a path is about to be written over or taken away."""
         if path.exists():
             content = path.read_bytes()
-            copies = sum(other.read_bytes() == content for _, _, other in self.lying("inbox", "archive", "error"))
             document = self.documents[content]
             # Copied to another device already, and killed before it was removed here: that copy stays.
-            document.there = min(document.there, copies - 1)
+            document.there = min(document.there, self._copies(content) - 1)
+
+    def _copies(self, content: bytes) -> int:
+        """Return how often a content lies anywhere now."""
+        return sum(path.read_bytes() == content for _, _, path in self.lying("inbox", "archive", "error"))
 
     def _write(self, folder: str, path: Path, content: bytes) -> None:
         self._forget(path)
@@ -226,11 +229,13 @@ class World:
     def rename(self, folder: str, path: Path, relative_path: str) -> None:
         """Give a file another name in its inbox, where that is free."""
         target = self.place(folder) / relative_path
-        if target.exists():
+        content = path.read_bytes()
+        # Nobody renames the copy whose original in error/ the agent was about to remove: no name of it is known then.
+        if target.exists() or self._copies(content) > self.documents[content].there:
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.parent != path.parent:
-            self.documents[path.read_bytes()].has_moved = True
+            self.documents[content].has_moved = True
         path.rename(target)
 
     def copy(self, folder: str, path: Path, relative_path: str) -> None:

@@ -114,10 +114,9 @@ def test_every_held_export_gets_another_round_with_all(bench: Workbench) -> None
     assert (task.held, task.attempts, task.retry_at) == (False, 0, None)
 
 
-def test_asked_for_again_after_a_kill_a_retry_goes_where_it_was_going(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its copy may lie in the inbox already: a second one, under another name, would be sent too."""
+@pytest.fixture
+def copied(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> Workbench:
+    """Return a bench on which a retry from another device was killed with its copy made and its source still there."""
     refused(bench)
     bench.drop("a.pdf", pdf("another one"))
     rename = system.Folder.rename
@@ -134,9 +133,7 @@ def test_asked_for_again_after_a_kill_a_retry_goes_where_it_was_going(
             operations(bench).retry(everything=True)
     assert len(bench.names("inbox")) == 2
     bench.start()
-    operations(bench).retry(everything=True)
-    bench.run()
-    assert sorted(submission.content for submission in bench.service.submissions) == [pdf("a.pdf"), pdf("another one")]
+    return bench
 
 
 def killed_before_the_source_goes(unlink: Callable[..., None]) -> Callable[..., None]:
@@ -146,6 +143,23 @@ def killed_before_the_source_goes(unlink: Callable[..., None]) -> Callable[..., 
         unlink(self, name)
 
     return unlinked
+
+
+def assert_each_is_sent_once(bench: Workbench) -> None:
+    bench.run()
+    assert sorted(submission.content for submission in bench.service.submissions) == [pdf("a.pdf"), pdf("another one")]
+
+
+def test_asked_for_again_after_a_kill_a_retry_goes_where_it_was_going(copied: Workbench) -> None:
+    operations(copied).retry(everything=True)
+    assert_each_is_sent_once(copied)
+
+
+def test_the_copy_a_retry_has_made_is_not_sent_before_its_source_is_gone(copied: Workbench) -> None:
+    """While error/ is away its filing waits, and after that the copy would be made once more."""
+    for _ in range(3):
+        copied.submit()
+    assert_each_is_sent_once(copied)
 
 
 # --- resolve ---------------------------------------------------------------------------------------------------------
