@@ -43,6 +43,8 @@ def logged(say: Callable[[], None], monkeypatch: pytest.MonkeyPatch, *, form: st
     errors = io.StringIO()
     with same_logging(), monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", errors)
+        # What pytest captures of the log travels between processes, and a lone surrogate cannot.
+        patch.setattr(logging.getLogger(), "handlers", [])
         set_up_logging(LoggingSettings(format=form), secrets=[SECRET, ""])
         say()
     return errors.getvalue()
