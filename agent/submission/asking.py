@@ -51,6 +51,7 @@ class _Plan:
 
     due: float
     looks: int = 0
+    failures: int = 0
     is_told: bool = False
     """The service said that it has ended."""
 
@@ -94,11 +95,13 @@ class Asking:
         """Ask for what is due, the oldest first, but first for what the service told about.
 
         `exports` says whether a watch folder's results are written. Raises ServiceTrouble and LedgerUnavailable; then
-        what was not asked for is due at once.
+        what was not asked for is due at once, and what could not be asked for has others before it.
         """
         with self._lock:  # before the rows are read: what is told of a row written meanwhile is for the next turn
-            told, self._told = self._told, set()
+            told = set(self._told)
         is_open = self._ledger.find_tasks(is_open=True, limit=OPEN_TASKS)
+        with self._lock:
+            self._told -= told
         records = [record for record in is_open if _is_asked_for(record)]
         self._plan(records, told)
         now = self._clock.monotonic()
@@ -138,15 +141,29 @@ class Asking:
 
     def _put_off(self, record: TaskRecord) -> None:
         plan = self._plans[record.task_id]
-        plan.is_told = False
+        plan.is_told, plan.failures = False, 0
         is_told = self._is_told or record.state is TaskState.REVIEWING
         wait = next_look(self._times(record), looks=plan.looks, is_told=is_told, random=self._random())
         plan.looks += 1
         plan.due = self._clock.monotonic() + wait
 
+    def _let_others_go_first(self, record: TaskRecord) -> None:
+        """Put off a task that cannot be asked for: perhaps it alone is the trouble, and the oldest goes first."""
+        plan = self._plans[record.task_id]
+        wait = next_look(self._times(record), looks=plan.failures, is_told=False, random=self._random())
+        plan.failures += 1
+        plan.due = self._clock.monotonic() + wait
+
     # --- what -------------------------------------------------------------------------------------------------------
 
     def _ask(self, record: TaskRecord, *, exports: Callable[[str], bool]) -> None:
+        try:
+            self._look_at(record, exports=exports)
+        except Exception:
+            self._let_others_go_first(record)
+            raise
+
+    def _look_at(self, record: TaskRecord, *, exports: Callable[[str], bool]) -> None:
         try:
             if is_upload(record, self._service):
                 if self._uploads.split(record):
@@ -191,7 +208,9 @@ class Asking:
         return True
 
     def _is_ready(self, record: TaskRecord, *, exports: Callable[[str], bool]) -> None:
-        if not exports(record.watch_folder):
+        # Of a watch folder taken out of the configuration it waits: nobody said that its result is not wanted.
+        is_configured = self._settings.watch_folder(record.watch_folder) is not None
+        if is_configured and not exports(record.watch_folder):
             self._finish(record, TaskState.EXPORTED, ServiceTaskState.COMPLETED, "completed at the service")
             return
         now = self._clock.now()

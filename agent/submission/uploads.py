@@ -78,7 +78,8 @@ class Uploads:
     def _new_rows(
         self, record: TaskRecord, progress: UploadProgress, files: Sequence[FileRecord], known: Sequence[TaskRecord]
     ) -> list[TaskRecord]:
-        recorded = {task.task_id for task in known}
+        # Asked of the whole ledger: a row may be another's, such as of a task that an operator named.
+        recorded = self._ledger.known_tasks([task.id for task in progress.tasks])
         numbers: dict[str, int] = {}
         for row in known:
             numbers[row.file_key] = max(numbers.get(row.file_key, 0), row.number)
