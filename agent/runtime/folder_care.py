@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from agent.errors import FileBusy, LaneTrouble, LedgerUnavailable, ServiceTrouble, StaleRecord
 from agent.model import FileState, LaneReason, TaskState
 from agent.runtime.recovery import make_folders, remove_left_behind
+from agent.runtime.roots import recognise_inbox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,6 +95,8 @@ class FolderCare:
             watch_folder=self._folder.name, to_file=True, limit=FILINGS + len(self._file_again)
         )
         self._forget_done({record.key for record in planned})
+        if planned:
+            recognise_inbox(self._folder, self._parts.ledger)
         # Those tried longest ago go first: many that others hold keep none from its turn.
         for record in sorted(planned, key=lambda record: self._file_again.get(record.key, 0.0)):
             now = self._clock.monotonic()
@@ -212,4 +215,5 @@ class FolderCare:
         self._next_purge = self._clock.monotonic() + PURGE_EVERY
         lane = self._parts.lanes.submission(self._folder.name)
         if self._folder.inbox is not None and lane.state.reason is None:
+            recognise_inbox(self._folder, self._parts.ledger)
             self._parts.purge.work(self._folder)

@@ -80,6 +80,23 @@ class RootGuard:
         return self.check()
 
 
+def recognise_inbox(folder: WatchFolder, ledger: Ledger) -> None:
+    """Know the files of an inbox by the number its device has today, before any of them is filed or removed.
+
+    The guard does so with its own look, perhaps later: by then a file known by the number of yesterday would count as
+    replaced by another. Says nothing about a root in trouble; the guard does. Raises LedgerUnavailable.
+    """
+    known = ledger.root(folder.name, RootKind.INBOX)
+    if folder.inbox is None or known is None or known.path != str(folder.inbox):
+        return
+    look = look_at_root(
+        folder.inbox, kind=RootKind.INBOX, watch_folder=folder.name, ledger_id=ledger.ledger_id, known=known
+    )
+    if look.record is not None and look.record != known:
+        renumber(ledger, known, look.record)
+        ledger.commit(look.record)
+
+
 class RootWatch:
     """Asks the folders of one lane again and again; `step` runs in a thread of its own, and hangs with them.
 

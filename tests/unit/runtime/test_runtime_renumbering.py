@@ -150,3 +150,16 @@ def test_a_row_that_changes_meanwhile_is_renumbered_as_it_is_by_then(bench: Work
     found = bench.ledger.file(record.key)
     assert found is not None
     assert (found.detail, found.signature) == ("somebody was faster", record.signature)
+
+
+def test_nothing_is_filed_by_the_number_of_yesterday(bench: Workbench) -> None:
+    record = sent(bench, FileState.SUBMITTED)
+    bench.ledger.commit(
+        record.change(state=FileState.REJECTED, reason=Reason.UNMATCHED, filing="error", destination="one.pdf")
+    )
+    come_back_under_another_number(bench)
+    bench.aftercare.step()  # before the inbox is looked at
+    bench.scan()
+    bench.aftercare.step()
+
+    assert bench.names("error") == ["one.pdf", "one.pdf.error.txt"]
