@@ -17,6 +17,7 @@ from agent.submission.file_away import folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from agent.model import FileRecord, WatchFolder
     from agent.ports import Clock, Ledger
@@ -93,11 +94,13 @@ class Purge:
     def _remove(self, folder: WatchFolder, record: FileRecord) -> int:
         root = folder_of(folder, record.filed_in)
         try:
-            gone = filing.remove_filed(
-                root, record.filed_as, identity=record.filed_identity, size=record.signature.size
-            )
+            gone = self._remove_file(root, record, record.filed_identity)
             if not gone and filing.find_filed(root, record.filed_as, record.lying_signature, ""):
                 return 0  # it is ours, and somebody holds it open: another time
+            if not gone and (by_now := _identity_today(root, record)):
+                gone = self._remove_file(root, record, by_now)
+                if not gone:
+                    return 0  # as above
             if gone and folder.ready_file is not None:
                 ready_files.remove_with(folder.ready_file, root, record.filed_as)
             if gone and record.filed_in == "error":
@@ -105,6 +108,13 @@ class Purge:
         except (FileBusy, LocalTrouble) as trouble:
             logger.warning("%s: %s is not removed: %s", folder.name, for_display(record.filed_as), trouble.message)
             return 0
+        return self._record_removed(folder, record, gone=gone)
+
+    @staticmethod
+    def _remove_file(root: Path, record: FileRecord, identity: str) -> bool:
+        return filing.remove_filed(root, record.filed_as, identity=identity, size=record.signature.size)
+
+    def _record_removed(self, folder: WatchFolder, record: FileRecord, *, gone: bool) -> int:
         now = self._clock.now()
         detail = "" if gone else "another file lies there by now: it was left alone"
         place = record.filed_in
@@ -113,3 +123,13 @@ class Purge:
         self._ledger.commit(changed, event)
         logger.info("%s: %s removed from %s", folder.name, for_display(record.filed_as), place)
         return int(gone)
+
+
+def _identity_today(root: Path, record: FileRecord) -> str:
+    """Return the identity of the record's file where only its device has another number by now; "" where it is not it.
+
+    Shares get a new one with every mount. The same file id and size say little then, the same bytes beside them enough.
+    """
+    found = filing.find_filed(root, record.filed_as, record.lying_signature, record.sha256) or ""
+    same_file = found.partition(":")[2] == record.filed_identity.partition(":")[2]
+    return found if same_file else ""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes.workbench import Workbench
+from fakes.workbench import Workbench, watch_folder
 
 from agent.model import FileState, Reason, RootKind, ServiceTaskState
 from agent.runtime.roots import RootGuard
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from agent.model import FileRecord
 
+DAY = 86400.0
 BEFORE = "dead"
 """The number the device had when the ledger last saw it."""
 
@@ -163,3 +164,30 @@ def test_nothing_is_filed_by_the_number_of_yesterday(bench: Workbench) -> None:
     bench.aftercare.step()
 
     assert bench.names("error") == ["one.pdf", "one.pdf.error.txt"]
+
+
+def test_what_was_kept_long_enough_in_archive_still_goes(tmp_path: Path) -> None:
+    bench = Workbench(tmp_path, watch_folder(tmp_path, archive_keep=DAY))
+    bench.scan()
+    bench.drop("one.pdf")
+    bench.run()
+    come_back_under_another_number(bench)
+    bench.scan()
+    bench.clock.advance(2 * DAY)
+
+    assert (bench.parts.purge.work(bench.folder), bench.names("archive")) == (1, [])
+
+
+def test_a_strangers_copy_in_archive_stays(tmp_path: Path) -> None:
+    bench = Workbench(tmp_path, watch_folder(tmp_path, archive_keep=DAY))
+    bench.scan()
+    bench.drop("one.pdf")
+    bench.run()
+    come_back_under_another_number(bench)
+    ours = bench.place("archive") / "one.pdf"
+    copy = ours.with_name("a copy")
+    copy.write_bytes(ours.read_bytes())
+    copy.replace(ours)
+    bench.clock.advance(2 * DAY)
+
+    assert (bench.parts.purge.work(bench.folder), bench.names("archive")) == (0, ["one.pdf"])
