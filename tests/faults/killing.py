@@ -9,6 +9,7 @@ from system.sites import wait_until
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable
 
     from system.sites import Site
 
@@ -21,11 +22,14 @@ def soak_name(number: int) -> str:
     return f"folder {number % 9}/{number}.{'pdf' if number % 2 else 'tif'}"
 
 
-def killed_after_a_while(site: Site, chance: random.Random) -> bool:
-    """Let an agent work and kill it; return whether it was killed while it ran."""
+def killed_after_a_while(site: Site, chance: random.Random, *, moment: Callable[[], bool] | None = None) -> bool:
+    """Let an agent work and kill it, at any moment or at one; return whether it was killed while it ran."""
     with site.run() as running:
         wait_until(lambda: "fsagent runs" in running.log, what=lambda: running.log)
-        threading.Event().wait(chance.uniform(*PAUSE))
+        if moment is None:
+            threading.Event().wait(chance.uniform(*PAUSE))
+        else:
+            wait_until(moment, what=lambda: running.log)
         ended_by_itself = running.process.poll() is not None
         running.kill()
     assert "Traceback" not in running.log, running.log

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import select
 import socket
+import threading
 
 from faults.proxies import Listener
 
@@ -22,6 +23,8 @@ class SlowUploads(Listener):
         self._target = target
         self._seconds = seconds
         self._uploads = itertools.count()
+        self.under_way = threading.Event()
+        """Set while an upload waits for its answer: its sender has said all and knows nothing."""
 
     @property
     def url(self) -> str:
@@ -43,7 +46,9 @@ class SlowUploads(Listener):
                             return
                     elif source is server and is_answer_slow:
                         is_answer_slow = False
+                        self.under_way.set()
                         self.over.wait(self._seconds)
+                        self.under_way.clear()
                     (server if source is client else client).sendall(block)
 
     def _is_left(self, client: socket.socket) -> bool:
