@@ -74,7 +74,11 @@ class Batches:
         if isinstance(together, FileRecord):
             return [together]
         try:
-            return self._send_together(inbox, together)
+            # A place first: the files of uploads that wait for one would be more than a process may have open.
+            with self._submit.connections.hold(inbox.folder.name):
+                if self._stop.is_set():
+                    return [self._submit.preparing.put_back(each, "") for each in together]
+                return self._send_together(inbox, together)
         finally:
             with self._gathering:
                 self._gathered -= {each.key for each in together}
@@ -87,10 +91,7 @@ class Batches:
             if not prepared:
                 return turned_back
             try:
-                with self._submit.connections.hold(inbox.folder.name):
-                    if self._stop.is_set():
-                        return [*turned_back, *self._put_back(prepared, "")]
-                    return [*turned_back, *self._send(inbox, prepared)]
+                return [*turned_back, *self._send(inbox, prepared)]
             except LaneTrouble as trouble:
                 self._put_back(prepared, trouble.message)
                 raise

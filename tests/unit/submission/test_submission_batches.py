@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+import threading
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 from fakes.memory_uploads import MemoryUploadService
@@ -11,9 +14,6 @@ from fakes.workbench import PROJECT, Workbench, pdf, watch_folder
 from agent.errors import FileRefused, OutcomeUnknown, ServiceUnavailable
 from agent.model import FileState, LaneReason, Reason, ServiceTaskState, TaskState
 from agent.rules.form_names import file_name_in_form
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAMES = tuple(f"case 7/{number:02}.pdf" for number in range(12))
 
@@ -35,6 +35,14 @@ def service(bench: Workbench) -> MemoryUploadService:
 def dropped(bench: Workbench, *names: str) -> None:
     for name in names or NAMES:
         bench.drop(name)
+
+
+def open_files_below(folder: Path | None) -> list[str]:
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found.append(str(descriptor.readlink()))
+    return [name for name in found if name.startswith(f"{folder}/") and name.endswith(".pdf")]
 
 
 def uploaded(service: MemoryUploadService) -> list[tuple[str, list[str]]]:
@@ -203,3 +211,18 @@ def test_a_file_that_waits_for_its_folder_keeps_no_other_waiting(
     assert not bench.file("a/1.pdf").ready
     bench.send()
     assert uploaded(service) == [("a", ["1.pdf", "2.pdf"])]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells which files are open")
+def test_files_of_an_upload_that_waits_for_a_place_are_not_open(bench: Workbench) -> None:
+    dropped(bench)
+    bench.settle()
+    sender = threading.Thread(target=bench.send, daemon=True)
+    with bench.parts.submit.connections.hold("another folder"), ExitStack() as others:
+        for _ in range(bench.settings.service.connections - 1):
+            others.enter_context(bench.parts.submit.connections.hold("another folder"))
+        sender.start()
+        sender.join(0.5)
+        is_waiting, opened = sender.is_alive(), open_files_below(bench.folder.inbox)
+    sender.join(10.0)
+    assert (is_waiting, opened, len(bench.service.named("submit_together"))) == (True, [], 1)
