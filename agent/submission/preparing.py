@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from agent.errors import FileBusy, FileIncomplete, FileRefused, FileTrouble, LaneTrouble, NotRegular
+from agent.errors import FileBusy, FileIncomplete, FileRefused, FileTrouble, LaneTrouble, NotRegular, StaleRecord
 from agent.folders.reading import open_source
 from agent.model import Event, FileState, Reason, TaskState
 from agent.rules.naming import for_display
@@ -160,31 +160,29 @@ class Preparing:
 
     def put_back(self, record: FileRecord, detail: str) -> FileRecord:
         """Make the record ready again: nothing of it was accepted."""
-        current = self._ledger.file(record.key) or record
-        changed = current.change(
-            state=FileState.WAITING,
-            claimed_by="",
-            state_at=self._clock.now(),
-            ready=True,
-            intent_at=None,
-            detail=detail,
-        )
-        self._ledger.commit(changed)
-        return changed
+        return self._given_back(record, ready=True, detail=detail)
 
     def keep_back(self, record: FileRecord, detail: str) -> None:
         """Keep a refused file waiting until it is let go: always the same one tried would close the lane for good."""
-        current = self._ledger.file(record.key) or record
-        changed = current.change(
-            state=FileState.WAITING,
-            claimed_by="",
-            state_at=self._clock.now(),
-            ready=False,
-            look_at=self._clock.monotonic() + KEPT_BACK,
-            intent_at=None,
-            detail=detail,
-        )
-        self._ledger.commit(changed)
+        self._given_back(record, ready=False, look_at=self._clock.monotonic() + KEPT_BACK, detail=detail)
+
+    def _given_back(self, record: FileRecord, **changes: Any) -> FileRecord:
+        """Record that nothing is under way any more, also where a scan sees the file under a new name just now.
+
+        Left as it is, the row would say that nobody knows whether the file arrived.
+        """
+        while True:
+            current = self._ledger.file(record.key) or record
+            changed = current.change(
+                state=FileState.WAITING, claimed_by="", state_at=self._clock.now(), intent_at=None, **changes
+            )
+            try:
+                self._ledger.commit(changed)
+            except StaleRecord:
+                if self._ledger.file(record.key) in {None, current}:
+                    raise
+            else:
+                return changed
 
     def let_go(self, keys: Sequence[str]) -> None:
         """Make files that were kept back due for a look, after which they are ready."""

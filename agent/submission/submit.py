@@ -104,7 +104,7 @@ class Submit:
         return self._accepted(record, task, body.sha256, unchanged=is_unchanged(opened, record))
 
     def _not_sent(self, inbox: Inbox, record: FileRecord, busy: FileBusy) -> FileRecord:
-        record = record.change(intent_at=None)
+        record = (self._ledger.file(record.key) or record).change(intent_at=None)
         self._ledger.commit(record)
         return self.preparing.not_yet(inbox, record, busy.message, held=True)
 
