@@ -30,7 +30,9 @@ def retry(ctx: click.Context, *, targets: tuple[str, ...], everything: bool, as_
 
 @click.command()
 @click.argument("identifier", metavar="ID")
-@click.option("--submitted", metavar="TASK", default="", help="It became this task: do not send it again.")
+@click.option(
+    "--submitted", metavar="TASK", default="", help="It became this task (Send AI: this upload): do not send it again."
+)
 @click.option("--resubmit", is_flag=True, help="It did not arrive: send it again.")
 @click.option("--reject", is_flag=True, help="Put it into error/.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")

@@ -144,26 +144,31 @@ def _reference(settings: Settings, identifier: str, project_id: str) -> TaskRefe
     return TaskReference(identifier, project_id, 0.0)
 
 
+def _word(state: ServiceTaskState) -> str:
+    """Return the state in the words of a service that reviews: what is done there waits only for us to fetch it."""
+    return "completed" if state is ServiceTaskState.PENDING_START else state.value
+
+
 def _tell(task: Task, *, done: bool, as_json: bool) -> int:
     """Say which state the service shows: that is believed, whatever else it answered."""
     if as_json:
-        echo_json({"id": task.id, "name": task.name, "state": task.state.value, "done": done})
+        echo_json({"id": task.id, "name": task.name, "state": _word(task.state), "done": done})
     else:
         words = "is" if done else "was left by the service as it is:"
-        click.echo(f"task {for_display(task.id)} ({for_display(task.name)}) {words} {task.state.value}")
+        click.echo(f"task {for_display(task.id)} ({for_display(task.name)}) {words} {_word(task.state)}")
     return EXIT_DONE if done else EXIT_FAILED
 
 
 def _show_upload(upload_id: str, progress: UploadProgress, *, as_json: bool) -> None:
     found: list[dict[str, Any]] = [
-        {"id": task.id, "name": task.name, "state": task.state.value, "message": task.message}
+        {"id": task.id, "name": task.name, "state": _word(task.state), "message": task.message}
         for task in progress.tasks
     ]
     if as_json:
-        told = {"name": progress.name, "state": progress.state.value, "may_grow": progress.may_grow}
+        told = {"name": progress.name, "state": _word(progress.state), "may_grow": progress.may_grow}
         echo_json({"id": upload_id, **told, "tasks": found})
         return
-    state = progress.state.value
+    state = _word(progress.state)
     click.echo(f"upload {for_display(upload_id)} ({for_display(progress.name)}) is {state}: {len(found)} tasks")
     for task in found:
         message = f": {for_display(task['message'])}" if task["message"] else ""

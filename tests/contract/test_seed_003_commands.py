@@ -73,7 +73,7 @@ def test_an_upload_is_shown_with_its_state_and_the_tasks_that_need_attention(des
     shown = desk.run("uploads", "show", desk.upload.id, "--json").document
     assert (shown["name"], shown["state"]) == ("Contract Batch #5", "reviewing")
     assert {task["name"]: task["state"] for task in shown["tasks"]} == {
-        "a.pdf": "pending:start_client_action",
+        "a.pdf": "completed",
         "b.pdf": "reviewing",
     }
     text = desk.run("uploads", "show", desk.upload.id).out
@@ -107,7 +107,7 @@ def test_a_reviewed_task_is_reported(desk: Desk) -> None:
 def test_a_task_the_service_left_as_it_was_is_said_to_be_so(desk: Desk) -> None:
     result = desk.run("tasks", "discard", desk.finished, "--json")
     assert (result.status, result.document["done"]) == (1, False)
-    assert result.document["state"] == "pending:start_client_action"
+    assert result.document["state"] == "completed"
 
 
 def test_what_the_service_does_not_know_ends_without_a_traceback(desk: Desk) -> None:
