@@ -39,6 +39,8 @@ side, so that the ledger's commits and the folders' syncs are shared."""
 GRACE = 20.0
 """Seconds that requests under way get once the agent is told to stop (design.md §7)."""
 
+OPEN_TASKS = 1_000_000
+"""Open tasks of a watch folder looked through: held ones say nothing about the others."""
 BUSY = (FileState.WAITING, FileState.SENDING, FileState.UNKNOWN)
 UNFINISHED = (
     FileState.STALLED,
@@ -232,7 +234,7 @@ class Agent:
         return any(
             not record.held
             for folder in self._parts.settings.watch_folders
-            for record in self._parts.ledger.find_tasks(watch_folder=folder.name, is_open=True)
+            for record in self._parts.ledger.find_tasks(watch_folder=folder.name, is_open=True, limit=OPEN_TASKS)
         )
 
     def unfinished(self, *, since: float) -> list[str]:

@@ -157,7 +157,7 @@ def _expiring(document: Document, settings: Settings, ledger: Ledger) -> Iterato
         waiting = [
             task
             for task in ledger.find_tasks(watch_folder=folder.name, is_open=True, limit=OPEN_TASKS)
-            if now - task.opened_at > EXPIRY_SHARE * lifetime
+            if now - task.opened_at > EXPIRY_SHARE * lifetime and task.state is not TaskState.SUPERSEDED
         ]
         if waiting:
             oldest = waiting[0]

@@ -163,9 +163,8 @@ class Uploads:
 def _source_of(task: Task, files: Sequence[FileRecord]) -> FileRecord | None:
     """Return the file a task is of: by its name, else the only one it can be."""
     # A name travels in a form, and a service may show it as it travelled.
-    named = [
-        file for file in files if task.name in (base_name(file.relative_path), file_name_in_form(file.relative_path))
-    ]
+    named = [file for file in files if base_name(file.relative_path) == task.name]
+    named += [file for file in files if file_name_in_form(file.relative_path) == task.name]
     if named:
         return named[0]
     if len(files) == 1:
