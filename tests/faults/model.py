@@ -194,6 +194,13 @@ class World:
             # Copied to another device already, and killed before it was removed here: that copy stays.
             document.there = min(document.there, self._copies(content) - 1)
 
+    def _is_of_two_minds(self, path: Path) -> bool:
+        """Tell whether a twin lies here, one of which the agent was copying: which is which, nobody could say after."""
+        if not path.exists():
+            return False
+        content = path.read_bytes()
+        return 1 < self.documents[content].there < self._copies(content)
+
     def _copies(self, content: bytes) -> int:
         """Return how often a content lies anywhere now."""
         return sum(path.read_bytes() == content for _, _, path in self.lying("inbox", "archive", "error"))
@@ -204,9 +211,11 @@ class World:
 
     def drop(self, folder: str, relative_path: str, *, is_whole: bool = True) -> None:
         """Put a new document into an inbox; what has that name is written over in place."""
-        content = self._content(is_whole=is_whole)
-        self._write(folder, self.place(folder) / relative_path, content)
-        self.documents[content] = Document(folder, is_whole)
+        path = self.place(folder) / relative_path
+        if not self._is_of_two_minds(path):
+            content = self._content(is_whole=is_whole)
+            self._write(folder, path, content)
+            self.documents[content] = Document(folder, is_whole)
 
     def rewrite(self, folder: str, path: Path) -> None:
         """Write a new document over one, in place."""
@@ -214,6 +223,8 @@ class World:
 
     def replace(self, folder: str, path: Path) -> None:
         """Put a new document in a file of its own in place of one."""
+        if self._is_of_two_minds(path):
+            return
         content = self._content(is_whole=True)
         new = self._elsewhere / "new"
         new.write_bytes(content)
@@ -223,8 +234,9 @@ class World:
 
     def delete(self, _folder: str, path: Path) -> None:
         """Take a file away for good."""
-        self._forget(path)
-        path.unlink()
+        if not self._is_of_two_minds(path):
+            self._forget(path)
+            path.unlink()
 
     def rename(self, folder: str, path: Path, relative_path: str) -> None:
         """Give a file another name in its inbox, where that is free."""
@@ -242,10 +254,10 @@ class World:
         """Drop the same content once more."""
         target = self.place(folder) / relative_path
         content = path.read_bytes()
-        if target == path:
+        document = self.documents[content]
+        if target == path or self._copies(content) > document.there or self._is_of_two_minds(target):
             return
         self._write(folder, target, content)
-        document = self.documents[content]
         document.dropped += 1
         document.there += 1
         document.has_moved = True  # of twins nobody can say which of them became the task
