@@ -1,7 +1,8 @@
 """Prove the promise under faults, on Debian as root: `python3 packaging/fault_tests.py setup`, then `… test`.
 
 `setup` installs the Debian packages the tests name (`tests/faults/means.py`) and makes `.venv` with everything else.
-`test` runs all of `tests/faults`, nothing skipped; further arguments go to pytest. It mounts file systems of its own,
+`test` runs all of `tests/faults`, nothing skipped, then the system tests at debug level to search all they wrote for
+secrets; further arguments go to pytest. It mounts file systems of its own,
 starts file servers on loopback and kills many agents: on a machine that holds nothing of worth.
 """
 
@@ -44,9 +45,13 @@ def setup() -> None:
 
 
 def test(arguments: list[str]) -> int:
-    """Run the tests and return their status."""
-    command = [str(PYTHON), "-m", "pytest", str(FAULTS), "-n", WORKERS, "--dist", "worksteal", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, env={**os.environ, "REQUIRE_FAULTS": "1"}, check=False).returncode
+    """Run the tests, then the canary: the system tests at debug level, all they wrote searched for secrets."""
+    command = [str(PYTHON), "-m", "pytest", "-n", WORKERS, "--dist", "worksteal", *arguments]
+    for folder, switch in ((FAULTS, "REQUIRE_FAULTS"), (FAULTS.parent / "system", "FSAGENT_TEST_CANARY")):
+        done = subprocess.run([*command, str(folder)], cwd=REPOSITORY, env={**os.environ, switch: "1"}, check=False)
+        if done.returncode:
+            return done.returncode
+    return 0
 
 
 def main() -> int:
