@@ -171,6 +171,20 @@ def test_demo_shows_the_main_job_and_leaves_nothing_running(tmp_path: Path) -> N
     assert held.returncode != 3
 
 
+@pytest.mark.parametrize(
+    ("service", "further"),
+    [("sendai", set()), ("typless", {"invoice-line-items.csv", "invoice-vat-rates.csv"})],
+)
+def test_demo_plays_the_other_services_too(tmp_path: Path, service: str, further: set[str]) -> None:
+    done = completed("demo", str(tmp_path / "demo"), "--service", service)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = ("invoice", "delivery-note", "branch office/letter")
+    results = {f"{name}.{extension}" for name in names for extension in ("csv", "json")}
+    assert set(tree(tmp_path / "demo" / "output")) == results | further
+    assert f"sandbox --type {service}" in done.stdout
+
+
 def test_demo_refuses_a_folder_that_holds_something(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
 
