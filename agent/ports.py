@@ -258,10 +258,14 @@ class Ledger(Protocol):
         file_key: str = "",
         upload_id: str = "",
         is_open: bool | None = None,
+        is_started: bool = False,
         limit: int = 1000,
         newest_first: bool = False,
     ) -> Sequence[TaskRecord]:
-        """Return tasks that meet every condition given, by opened_at, then id; `is_open`: `ended_at` is None."""
+        """Return tasks that meet every condition given, by opened_at, then id.
+
+        `is_open`: `ended_at` is None; `is_started`: only those whose `started_at` is not None.
+        """
 
     def known_tasks(self, task_ids: Sequence[str]) -> Mapping[str, TaskRecord]:
         """Return the rows of up to 1,000 of these ids."""

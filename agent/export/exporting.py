@@ -32,7 +32,7 @@ from agent.rules.naming import base_name, split_extension
 from agent.rules.results import result_files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from agent.export.writing import Writing
     from agent.model import (
@@ -50,6 +50,8 @@ logger = logging.getLogger(__name__)
 LEASE_LOST = "the lease was lost; the files are in place"
 COMPLETED_OR_ON_ITS_WAY = frozenset({ServiceTaskState.COMPLETED, ServiceTaskState.RUNNING})
 """States after a completion that was accepted (apis.md 1.3)."""
+START_COMES_LATE = 2.0
+"""Times `service.timeout` after its beginning in which a start whose answer was lost may still be carried out."""
 MESSAGE_LIMIT = 500
 """Characters of a failure's message told to the service."""
 
@@ -96,7 +98,8 @@ class Exporting:
                 # Listed before its completion was: nothing has changed.
                 self._ledger.commit(replace(record, version=begun.version + 1))
             else:
-                self._back(replace(begun, service_state=""), "")
+                # Perhaps an earlier start of ours whose answer was lost took it: that lease is looked for.
+                self._back(replace(begun, service_state=""), "", started_at=record.started_at)
         except TaskFatal as fatal:
             self._fail(folder, begun, fatal)
         except TaskTransient as transient:
@@ -289,9 +292,12 @@ class Exporting:
         except TaskMoved as moved:
             logger.debug("task %s: nothing to cancel: %s", record.task_id, moved.message)
 
-    def _back(self, record: TaskRecord, detail: str) -> None:
-        changed = record.change(state=TaskState.PROCESSING, state_at=self._clock.now(), started_at=None, detail=detail)
-        self._ledger.commit(changed)
+    def _back(self, record: TaskRecord, detail: str, *, started_at: float | None = None) -> None:
+        """Let a task wait for its turn again; `started_at`: since when we may hold a lease all the same."""
+        now = self._clock.now()
+        self._ledger.commit(
+            record.change(state=TaskState.PROCESSING, state_at=now, started_at=started_at, detail=detail)
+        )
 
     def _current(self, record: TaskRecord) -> TaskRecord:
         """Return the row as the ledger has it: stages commit on the way, and the last commit may have failed."""
@@ -299,8 +305,22 @@ class Exporting:
 
     # --- after an interruption -------------------------------------------------------------------------------------
 
+    def interrupted(self, folder: WatchFolder) -> Sequence[TaskRecord]:
+        """Return the rows to recover, unless somebody works on them just now.
+
+        They say `exporting`; or a start of theirs had no answer and was not carried out when it was looked for, and
+        the time in which it may have been since is over.
+        """
+        find = self._ledger.find_tasks
+        started = find(watch_folder=folder.name, states=[TaskState.PROCESSING], is_started=True)
+        late = START_COMES_LATE * self._settings.timeout
+        return (
+            *find(watch_folder=folder.name, states=[TaskState.EXPORTING]),
+            *(record for record in started if self._lease_age(record) >= late),
+        )
+
     def recover(self, folder: WatchFolder, record: TaskRecord) -> None:
-        """Take back a row that says `exporting` while nobody works on it (a crash, a lost answer).
+        """Take back one row of `interrupted` while nobody works on it (a crash, a lost answer).
 
         Perhaps we hold the lease: then it is cancelled, and the task comes again with the next poll; what is durable
         already is not written again. Raises ServiceTrouble and LedgerUnavailable.
@@ -322,6 +342,8 @@ class Exporting:
         age = self._lease_age(record)
         if task.state in COMPLETED_OR_ON_ITS_WAY and record.published:
             self._complete(folder, record)
+        elif task.state is ServiceTaskState.PENDING_START and record.state is TaskState.EXPORTING:
+            self._back(record, "", started_at=record.started_at if age <= self._settings.lease else None)
         elif task.state is not ServiceTaskState.PENDING_COMPLETE or age > self._settings.lease:
             self._back(record, "")
         elif age < LEASE_SHARE * self._settings.lease:

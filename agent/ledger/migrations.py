@@ -145,7 +145,10 @@ _UPLOADS = (
     """CREATE INDEX files_by_task ON files (task_id) WHERE task_id <> ''""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _UPLOADS)
+# Exports whose lease we may hold without working on them.
+_STARTED = ("""CREATE INDEX tasks_started ON tasks (watch_folder, opened_at, task_id) WHERE started_at IS NOT NULL""",)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _UPLOADS, _STARTED)
 """Statements of each migration; the first brings an empty database to version 1."""
 
 VERSION = len(MIGRATIONS)

@@ -224,6 +224,7 @@ class SqliteLedger:
         file_key: str = "",
         upload_id: str = "",
         is_open: bool | None = None,
+        is_started: bool = False,
         limit: int = 1000,
         newest_first: bool = False,
     ) -> Sequence[TaskRecord]:
@@ -234,6 +235,7 @@ class SqliteLedger:
             file_key=file_key,
             upload_id=upload_id,
             is_open=is_open,
+            is_started=is_started,
             limit=limit,
             newest_first=newest_first,
         )

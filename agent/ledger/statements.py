@@ -220,10 +220,11 @@ def select_tasks(
     file_key: str,
     upload_id: str,
     is_open: bool | None,
+    is_started: bool,
     limit: int,
     newest_first: bool,
 ) -> Selection:
-    """Return what answers `Ledger.find_tasks`; open tasks and those of one file are few."""
+    """Return what answers `Ledger.find_tasks`; open tasks, started ones and those of one file are few."""
     conditions: list[tuple[str, Sequence[Any]]] = []
     if file_key:
         conditions.append(("file_key <> '' AND file_key = ?", (file_key,)))
@@ -231,6 +232,8 @@ def select_tasks(
         conditions.append(("upload_id <> '' AND upload_id = ?", (escape(upload_id),)))
     if is_open is not None:
         conditions.append(("ended_at IS NULL" if is_open else "ended_at IS NOT NULL", ()))
+    if is_started:
+        conditions.append(("started_at IS NOT NULL", ()))
     if watch_folder is not None:
         conditions.append(
             (f"{_hidden('watch_folder') if file_key or upload_id else 'watch_folder'} = ?", (escape(watch_folder),))
@@ -238,7 +241,7 @@ def select_tasks(
     return _selection(
         SELECT_TASKS,
         conditions,
-        is_narrow=bool(file_key or upload_id or is_open),
+        is_narrow=bool(file_key or upload_id or is_open or is_started),
         states=[state.value for state in states],
         all_states=[state.value for state in TaskState],
         order=("opened_at", "task_id"),

@@ -203,7 +203,7 @@ class TaskRecord:
     attempts: int = 0
     retry_at: float | None = None
     held: bool = False  # max_attempts reached with on_exhausted: hold
-    started_at: float | None = None  # our lease began; None: we hold none
+    started_at: float | None = None  # our lease began, or may have; None: we hold none
     plan: tuple[PlannedFile, ...] = ()
     staged: bool = False  # every planned file is durable beside its target: roll forward after a crash
     published: bool = False  # every target is durable

@@ -11,14 +11,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.errors import FileBusy, LaneTrouble, LedgerUnavailable, ServiceTrouble, StaleRecord
-from agent.model import FileState, LaneReason, TaskState
+from agent.model import FileState, LaneReason
 from agent.runtime.recovery import make_folders, remove_left_behind
 from agent.runtime.roots import recognise_inbox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.model import FileRecord, WatchFolder
+    from agent.model import FileRecord, TaskRecord, WatchFolder
     from agent.runtime.lanes import Lane
     from agent.runtime.parts import Parts
 
@@ -155,13 +155,12 @@ class FolderCare:
 
     def _with_service(self) -> None:
         ledger, name, service = self._parts.ledger, self._folder.name, self._parts.lanes.service
-        is_open = ledger.find_tasks(watch_folder=name, states=[TaskState.EXPORTING], limit=1) or ledger.find_files(
-            watch_folder=name, states=[FileState.UNKNOWN], limit=1
-        )
-        if not is_open or not service.enter():
+        interrupted = self._parts.exporting.interrupted(self._folder)
+        unknown = ledger.find_files(watch_folder=name, states=[FileState.UNKNOWN], limit=1)
+        if not (interrupted or unknown) or not service.enter():
             return
         try:
-            asked = self._recover_exports()
+            asked = self._recover(interrupted)
             looked_up = self._parts.unknown.work(name)
         except ServiceTrouble as trouble:
             service.failed(trouble)
@@ -185,16 +184,16 @@ class FolderCare:
         if any(record.task_id for record in records) and lane.state.reason is LaneReason.SERVICE_UNAVAILABLE:
             lane.succeeded()
 
-    def _recover_exports(self) -> bool:
+    def _recover(self, interrupted: Sequence[TaskRecord]) -> bool:
         """Take back exports that are in nobody's hand; return whether there were any: with a lease, that asks."""
         asked = False
         unexpected: list[Exception] = []
-        for record in self._parts.ledger.find_tasks(watch_folder=self._folder.name, states=[TaskState.EXPORTING]):
+        for record in interrupted:
             if not self._parts.tasks_in_hand.take(record.task_id):
                 continue
             try:
                 current = self._parts.ledger.task(record.task_id)
-                if current is not None and current.state is TaskState.EXPORTING:
+                if current is not None and (current.state, current.started_at) == (record.state, record.started_at):
                     self._parts.exporting.recover(self._folder, current)
                     asked = True
             except (LaneTrouble, LedgerUnavailable):

@@ -456,6 +456,8 @@ def test_files_are_found_by_the_folder_they_lie_in_at_any_depth(ledger: Ledger) 
         ({"upload_id": "u", "is_open": True, "watch_folder": "invoices"}, ["a"]),
         ({"is_open": True}, ["b", "a"]),
         ({"is_open": False}, ["d", "c"]),
+        ({"is_started": True}, ["b"]),
+        ({"is_started": True, "watch_folder": "invoices"}, []),
         ({"is_open": True, "watch_folder": "other", "states": [TaskState.FAILED]}, ["b"]),
     ],
     ids=str,
@@ -465,7 +467,7 @@ def test_tasks_are_found_that_meet_every_condition(
 ) -> None:
     ledger.commit(
         task("a", opened_at=4.0, file_key="k", upload_id="u"),
-        task("b", opened_at=3.0, state=TaskState.FAILED, watch_folder="other"),
+        task("b", opened_at=3.0, state=TaskState.FAILED, watch_folder="other", started_at=3.5),
         task("c", opened_at=1.0, state=TaskState.EXPORTED, file_key="k", ended_at=9.0, upload_id="u"),
         task("d", opened_at=0.5, state=TaskState.PROCESSING, ended_at=9.0),
     )

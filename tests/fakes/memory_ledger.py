@@ -309,6 +309,7 @@ class MemoryLedger:
         file_key: str = "",
         upload_id: str = "",
         is_open: bool | None = None,
+        is_started: bool = False,
         limit: int = 1000,
         newest_first: bool = False,
     ) -> Sequence[TaskRecord]:
@@ -319,6 +320,7 @@ class MemoryLedger:
                 and file_key in ("", task.file_key)
                 and upload_id in ("", task.upload_id)
                 and is_open in (None, task.ended_at is None)
+                and (task.started_at is not None or not is_started)
             )
 
         tasks = self._read(lambda: [task for task in self._tasks() if meets(task)])

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from agent.model import Task, TaskRecord
 
 DOWN = ServiceUnavailable("down", reason=LaneReason.SERVICE_UNREACHABLE)
+LATE = 2 * 60.0
 EXPORT = {"a.csv": b"name\na.pdf\n", "a.pdf": b"%PDF-1.4\na.pdf\n%%EOF\n"}
 
 
@@ -67,6 +68,9 @@ class Export:
 
     def recover(self) -> None:
         self.bench.parts.exporting.recover(self.bench.folder, self.task)
+
+    def interrupted(self) -> list[str]:
+        return [record.task_id for record in self.bench.parts.exporting.interrupted(self.bench.folder)]
 
     def specify(self, *files: ExportFile) -> None:
         self.service.specify = lambda _task, _submission: ExportSpecification((files,))
@@ -438,6 +442,47 @@ def test_somebody_else_was_faster(export: Export) -> None:
     export.service.script("start_export", TaskMoved("it is taken"))
     export.work()
     assert (export.task.state, export.task.attempts) == (TaskState.PROCESSING, 0)
+
+
+def a_start_whose_answer_is_lost(export: Export) -> None:
+    """Lose a start before it is carried out, and look for it."""
+    export.service.script("start_export", DOWN)
+    with pytest.raises(ServiceUnavailable):
+        export.work()
+    export.recover()
+    assert (export.task.state, export.interrupted()) == (TaskState.PROCESSING, [])
+
+
+def test_a_start_that_is_carried_out_late_is_found_and_given_back(export: Export) -> None:
+    a_start_whose_answer_is_lost(export)
+    export.service.start_export(export.at_service())
+    export.work()
+    assert export.at_service().state is ServiceTaskState.PENDING_COMPLETE
+    export.bench.clock.advance(LATE)
+    assert export.interrupted() == ["task-0001"]
+    export.recover()
+    assert (export.at_service().state, export.task.started_at) == (ServiceTaskState.PENDING_START, None)
+    export.work()
+    assert export.task.state is TaskState.EXPORTED
+
+
+def test_a_start_that_meets_its_late_forerunner_leaves_it_to_be_found(export: Export) -> None:
+    a_start_whose_answer_is_lost(export)
+    listed = export.bench.parts.polling.work(export.bench.settings.watch_folders)
+    export.service.start_export(export.at_service())
+    for folder, record, task in listed:
+        export.bench.clock.advance(1)
+        export.bench.parts.exporting.work(folder, record, task)
+    export.bench.clock.advance(LATE - 1)
+    assert export.interrupted() == ["task-0001"]
+
+
+def test_a_start_that_never_came_is_looked_for_once(export: Export) -> None:
+    a_start_whose_answer_is_lost(export)
+    export.bench.clock.advance(LATE)
+    export.recover()
+    assert export.interrupted() == []
+    assert export.service.actions("task-0001") == ()
 
 
 # --- completed, and nobody heard it ----------------------------------------------------------------------------------

@@ -75,8 +75,8 @@ def files(**conditions: Any) -> tuple[str, tuple[Any, ...]]:
 
 def tasks(**conditions: Any) -> tuple[str, tuple[Any, ...]]:
     known: dict[str, Any] = {
-        "watch_folder": None, "states": (), "file_key": "", "upload_id": "", "is_open": None, "limit": 20,
-        "newest_first": True,
+        "watch_folder": None, "states": (), "file_key": "", "upload_id": "", "is_open": None, "is_started": False,
+        "limit": 20, "newest_first": True,
     }  # fmt: skip
     return statements.select_tasks(**(known | conditions))[0]
 
@@ -104,6 +104,7 @@ WIDE_TASK = {"watch_folder": "w", "states": [TaskState.EXPORTED]}
         (tasks(**WIDE_TASK, file_key="a"), "tasks_by_file"),
         (tasks(**WIDE_TASK, upload_id="a"), "tasks_by_upload"),
         (tasks(**WIDE_TASK, is_open=True), "tasks_open"),
+        (tasks(**WIDE_TASK, is_started=True), "tasks_started"),
         ((statements.files_in_inbox(1), ("w", "a")), "files_in_inbox"),
         ((statements.files_sent(1), ("w", "a", "w", "a")), "files_sent"),
         ((statements.files_sent(1), ("w", "a", "w", "a")), "files_taken_away"),
