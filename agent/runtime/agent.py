@@ -282,10 +282,10 @@ class Agent:
         parts.stop.set()
         if self._export_loop is not None:
             self._export_loop.close()
-        for detecting in self._detecting:
-            detecting.close()
         deadline = parts.clock.monotonic() + GRACE
         ended = [worker.join(max(0.1, deadline - parts.clock.monotonic())) for worker in self._workers]
+        for detecting in self._detecting:  # each watcher belongs to its thread, which sets it up at any time
+            detecting.close()
         never = threading.Event()
         while len(parts.tasks_in_hand) and parts.clock.monotonic() < deadline:
             parts.clock.wait(never, 0.05)

@@ -46,14 +46,19 @@ class Worker:
         self._wake.set()
 
     def join(self, seconds: float) -> bool:
-        """Wait for the thread's end, `stop` being set; return whether it ended."""
+        """Wait for the thread's end, `stop` being set; return whether it ended, as one that never began has."""
+        if self._thread.ident is None:
+            return True
         self._wake.set()
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        while True:
+            # In this order: whoever sets `stop` wakes afterwards, so that no wake of his is cleared unseen.
             self._wake.clear()
+            if self._stop.is_set():
+                return
             pause = self._run_step()
             if pause is None or pause > 0:
                 self._clock.wait(self._wake, pause)

@@ -143,3 +143,33 @@ def test_one_that_does_not_end_in_time_is_left_to_recovery(stop: threading.Event
     assert not worker.join(0.01)
     go_on.set()
     assert worker.join(10)
+
+
+class StopsOnceAsked(threading.Event):
+    """Is set, and its worker woken, right after the worker has found that it is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.worker: Worker | None = None
+
+    def is_set(self) -> bool:
+        before = super().is_set()
+        if self.worker is not None and not before:
+            self.set()
+            self.worker.wake()
+        return before
+
+
+def test_told_to_stop_between_a_look_and_a_step_it_does_not_wait() -> None:
+    stop = StopsOnceAsked()
+    worker = Worker("a worker", lambda: 3600.0, clock=SystemClock(), stop=stop)
+    stop.worker = worker
+    worker.start()
+    worker._thread.join(10)
+    ended = not worker._thread.is_alive()
+    worker.wake()
+    assert ended
+
+
+def test_one_that_never_began_has_ended(stop: threading.Event) -> None:
+    assert Worker("a worker", lambda: 0.0, clock=SystemClock(), stop=stop).join(10)
