@@ -44,7 +44,8 @@ class Gate:
         try:
             await self._answer(scope, exchange, query)
         finally:
-            seen = Seen(self._sandbox.now(), scope["method"], f"{target}?{query}" if query else target, exchange.status)
+            at = self._sandbox.now() if exchange.answered_at is None else exchange.answered_at
+            seen = Seen(at, scope["method"], f"{target}?{query}" if query else target, exchange.status)
             self._sandbox.requests.record(seen)
 
     async def _answer(self, scope: Scope, exchange: Exchange, query: str) -> None:

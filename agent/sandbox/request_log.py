@@ -21,7 +21,11 @@ _RECENT_LIMIT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One request that is over; `at` is the sandbox's time, `target` the path with its query, `status` 0: no answer."""
+    """One request that is over.
+
+    `at` is the sandbox's time as its answer began (or, without one, as it ended), `target` the path with its query,
+    `status` 0: no answer.
+    """
 
     at: float
     method: str

@@ -56,6 +56,8 @@ class Exchange:
         self._transport: asyncio.Transport | None = scope.get("extensions", {}).get(_TRANSPORT)
         self.status = 0
         """Of the answer that left; 0: none."""
+        self.answered_at: float | None = None
+        """When the answer began: whoever waits from then on waits no less by this clock."""
 
     async def receive(self) -> Message:
         """Return the next part of the body."""
@@ -74,11 +76,12 @@ class Exchange:
         await self._send(message)
 
     def dated(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """Return an answer's headers with the Date of the sandbox's own clock, where they have none."""
+        """Return an answer's headers, about to leave, with the Date of the sandbox's own clock where they have none."""
+        self.answered_at = self._now()
         said = list(headers)
         if any(name == b"date" for name, _ in said):
             return said
-        return [*said, (b"date", formatdate(self._now(), usegmt=True).encode())]
+        return [*said, (b"date", formatdate(self.answered_at, usegmt=True).encode())]
 
     async def body(self, *, least: int | None = None) -> tuple[bytes, bool]:
         """Read the body, or at least so many bytes of it; return them and whether that is the whole."""

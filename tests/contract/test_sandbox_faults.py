@@ -248,6 +248,17 @@ def test_an_answer_then_says_no_more_but_stays_open(client: Client) -> None:
         client.session.get(f"{client.server.url}/projects", timeout=0.3)
 
 
+def test_an_answer_is_noted_by_when_it_began_and_not_by_when_its_connection_ended(client: Client) -> None:
+    began = client.sandbox.now()
+    client.sandbox.faults.add(Spoiled(path="/projects", sends=3, ends=Ending.SILENCE))
+    with client.session.get(f"{client.server.url}/projects", timeout=30, stream=True) as answer:
+        assert answer.raw.read(3)
+        client.sandbox.advance_clock(1000)
+
+    (seen,) = wait_until(client.sandbox.requests.recent)
+    assert began <= seen.at < began + 1000
+
+
 def test_a_fault_meets_only_the_query_it_names(client: Client) -> None:
     url = document_of(client)
     client.sandbox.faults.add(Fault(404, path="/file_collections/*", query="n=3"))
