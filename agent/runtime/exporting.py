@@ -60,6 +60,7 @@ class ExportLoop:
         self._lock = threading.Lock()
         self._queued = {folder.name: 0 for folder in self._folders}
         self._pause = self._shortest
+        self._is_closed = False
         self.polls = 0
         """Lists read so far."""
 
@@ -105,6 +106,7 @@ class ExportLoop:
 
     def close(self) -> None:
         """Let the workers end: those under way give their lease back, the rest is not begun."""
+        self._is_closed = True
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -118,9 +120,11 @@ class ExportLoop:
             return 0
         try:
             future = self._pools[folder.name].submit(self._work, folder, record, task)
-        except RuntimeError:  # the pool was closed since the step began: the agent stops
+        except RuntimeError:
             self._never_begun(folder, task.id, lane)
-            return 0
+            if self._is_closed:  # since the step began: the agent stops
+                return 0
+            raise  # the system gives no thread: status says so
 
         def ended(future: Future[None]) -> None:
             if future.cancelled():

@@ -30,18 +30,28 @@ class DaemonThreads(Executor):
         self._closed = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Hand over one call. Raises RuntimeError once closed."""
+        """Hand over one call. Raises RuntimeError once closed, and where the system gives no thread to run it."""
         future: Future[T] = Future()
         with self._changed:
             if self._closed:
                 raise RuntimeError("the pool is closed")
             self._waiting.append((future, lambda: fn(*args, **kwargs)))
             if self._idle < len(self._waiting) and self._threads < self._most:
-                self._threads += 1
-                name = f"{self._name} {self._threads}"
-                threading.Thread(target=self._serve, name=name, daemon=True).start()
+                self._begin_thread()
             self._changed.notify()
         return future
+
+    def _begin_thread(self) -> None:
+        """Begin one more thread; what it would have run is left to the others. Without any, take it back and raise."""
+        thread = threading.Thread(target=self._serve, name=f"{self._name} {self._threads + 1}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self._threads:
+                self._waiting.pop()
+                raise
+        else:
+            self._threads += 1
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take nothing more; what is under way goes on, and is never waited for."""

@@ -226,6 +226,15 @@ def test_a_poll_that_ends_after_the_stop_hands_out_nothing_and_fails_nothing(ben
     assert len(bench.parts.tasks_in_hand) == 0
 
 
+def test_an_export_no_worker_can_be_begun_for_is_in_nobodys_hand_and_is_said(bench: Workbench) -> None:
+    loop = Loop(bench)
+    submit(bench, 1)
+    loop.pools["invoices"].is_shut = True  # though nobody closed it
+    with pytest.raises(RuntimeError, match="cannot schedule"):
+        loop.loop.step()
+    assert len(bench.parts.tasks_in_hand) == 0
+
+
 def test_a_worker_that_begins_after_the_stop_begins_nothing(bench: Workbench) -> None:
     loop = Loop(bench)
     submit(bench, 1)

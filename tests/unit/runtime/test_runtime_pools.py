@@ -65,6 +65,35 @@ def test_what_was_not_begun_is_cancelled_when_it_closes() -> None:
         pool.submit(int)
 
 
+def test_what_no_thread_can_be_begun_for_is_refused_and_never_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, ran = DaemonThreads(2, "export"), threading.Event()
+    with monkeypatch.context() as limits:
+        limits.setattr(threading.Thread, "start", no_more_threads)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            pool.submit(ran.set)
+
+    assert pool.submit(int, "1").result(PATIENCE) == 1
+    pool.shutdown()
+    assert not ran.is_set()
+
+
+def test_where_no_further_thread_can_be_begun_those_there_are_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, begun, release = DaemonThreads(2, "export"), threading.Event(), threading.Event()
+    pool.submit(lambda: (begun.set(), release.wait(PATIENCE)))
+    assert begun.wait(PATIENCE)
+    with monkeypatch.context() as limits:
+        limits.setattr(threading.Thread, "start", no_more_threads)
+        second = pool.submit(int, "2")
+    release.set()
+
+    assert second.result(PATIENCE) == 2
+    pool.shutdown()
+
+
+def no_more_threads(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_a_thread_that_hangs_does_not_keep_the_process() -> None:
     hanging = (
         "import threading\n"
