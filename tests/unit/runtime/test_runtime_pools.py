@@ -79,7 +79,12 @@ def test_what_no_thread_can_be_begun_for_is_refused_and_never_run(monkeypatch: p
 
 def test_where_no_further_thread_can_be_begun_those_there_are_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     pool, begun, release = DaemonThreads(2, "export"), threading.Event(), threading.Event()
-    pool.submit(lambda: (begun.set(), release.wait(PATIENCE)))
+
+    def work() -> bool:
+        begun.set()
+        return release.wait(PATIENCE)
+
+    pool.submit(work)
     assert begun.wait(PATIENCE)
     with monkeypatch.context() as limits:
         limits.setattr(threading.Thread, "start", no_more_threads)
