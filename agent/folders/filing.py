@@ -66,7 +66,17 @@ def file_away(
         _source_folder(source_root, parent, source_root / relative_path) as source,
         _destination_folder(destination_root, new_parent, source_root) as target,
     ):
-        move = Move(source, name, target, new_name, signature, sha256, patience, wait)
+        move = Move(
+            source=source,
+            name=name,
+            target=target,
+            new_name=new_name,
+            signature=signature,
+            sha256=sha256,
+            patience=patience,
+            wait=wait,
+            is_deeper=bool(parent),
+        )
         if not move.rename():
             return move.copy(min_free) if copy else ""
         if sync:

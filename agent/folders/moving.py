@@ -42,9 +42,12 @@ COARSEST_TIME = 2 * 10**9
 """Nanoseconds: FAT keeps times in steps of 2 s, so a file that was copied there may have lost as much."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """One file on its way; `sha256` may be empty, `patience` is in seconds."""
+    """One file on its way; `sha256` may be empty, `patience` is in seconds.
+
+    `is_deeper`: the source is no root but a folder below, which may be somebody's own.
+    """
 
     source: Folder
     name: str
@@ -54,6 +57,7 @@ class Move:
     sha256: str
     patience: float
     wait: Callable[[float], object]
+    is_deeper: bool
 
     @property
     def _path(self) -> str:
@@ -220,8 +224,13 @@ class Move:
             return FileBusy(f"cannot {what} {self._path}: another program holds it open")
         if reason is LaneReason.NOT_WRITABLE:
             for folder in (self.source, self.target):
-                if not folder.is_writable():
-                    return any_local_trouble(error, "add and remove files in", folder.path)
+                if folder.is_writable():
+                    continue
+                trouble = any_local_trouble(error, "add and remove files in", folder.path)
+                if folder is self.source and self.is_deeper:
+                    # People move folders of their own into an inbox: what lies beside them goes on.
+                    return FileBusy(trouble.message, hint=trouble.hint)
+                return trouble
             # Both folders take changes: it is this file (immutable, a sticky folder, its own rights). Others go on.
             return FileBusy(f"cannot {what} {self._path}: {said(error)}")
         if reason is None and error.errno != errno.ENOENT:

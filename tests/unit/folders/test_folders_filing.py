@@ -386,12 +386,33 @@ def test_sick_device_makes_the_lane_wait(near: Place, monkeypatch: pytest.Monkey
     assert near.contents() == NOTHING_MOVED
 
 
-def test_folder_that_takes_no_changes_makes_the_lane_wait(near: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def refuse_changes(monkeypatch: pytest.MonkeyPatch, closed: Path) -> None:
     refuse_rename(monkeypatch, PermissionError(errno.EACCES, "Permission denied"))
-    monkeypatch.setattr(system.Folder, "is_writable", lambda folder: folder.path.name != "sub" or None)
+    monkeypatch.setattr(system.Folder, "is_writable", lambda folder: folder.path != closed)
+
+
+def test_archive_that_takes_no_changes_makes_the_lane_wait(near: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_changes(monkeypatch, near.archive / "sub")
     with pytest.raises(LocalTrouble) as caught:
         near.file_away()
     assert caught.value.reason == LaneReason.NOT_WRITABLE
+
+
+def test_inbox_that_takes_no_changes_makes_the_lane_wait(near: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    near.source.rename(near.inbox / "a.pdf")
+    refuse_changes(monkeypatch, near.inbox)
+    with pytest.raises(LocalTrouble) as caught:
+        near.file_away(relative_path="a.pdf")
+    assert caught.value.reason == LaneReason.NOT_WRITABLE
+
+
+def test_folder_of_somebody_elses_in_the_inbox_holds_up_no_other_file(
+    near: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_changes(monkeypatch, near.inbox / "sub")
+    with pytest.raises(FileBusy, match=r"cannot add and remove files in .*sub: Permission denied") as caught:
+        near.file_away()
+    assert not caught.value.gone
 
 
 def test_file_that_alone_cannot_be_moved_holds_up_no_other(near: Place, monkeypatch: pytest.MonkeyPatch) -> None:
