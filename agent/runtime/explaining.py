@@ -48,15 +48,21 @@ def explain(settings: Settings, ledger: Ledger | None, target: str, *, is_runnin
     """Return the explanation of a path, task id or file id; `known` is False where nothing can be told."""
     place = place_of(settings, target)
     record, task = _find(settings, ledger, target, place) if ledger is not None else (None, None)
+    earlier = ""
     if place is not None and place.kind == "inbox" and record is not None and _is_another(place, record):
-        explanation = explain_unseen(settings, target, place, is_running=is_running)
         earlier = f"An earlier file of this name is {record.state.value}: fsagent why {record.key[:8]}"
-        return _unseen(target, explanation, earlier=earlier)
+        record = task = None
     if record is None and task is None:
-        return _unseen(target, explain_unseen(settings, target, place, is_running=is_running))
+        explanation = explain_unseen(settings, target, place, is_running=is_running)
+        document = _unseen(target, explanation, earlier=earlier)
+        if explanation.is_to_be_seen and place is not None and ledger is not None:
+            document["blocked_by"] = _blocked_by(settings, ledger, place.folder.name, is_running=is_running, now=now)
+        return document
     assert ledger is not None
     state = shown_state(record, task)
-    blocked = [] if state in AT_REST else _blocked_by(settings, ledger, record, task, is_running=is_running, now=now)
+    name = record.watch_folder if record is not None else task.watch_folder if task is not None else ""
+    is_at_rest = state in AT_REST and not _is_to_move(record)
+    blocked = [] if is_at_rest else _blocked_by(settings, ledger, name, is_running=is_running, now=now)
     return {
         "target": target,
         "known": True,
@@ -74,7 +80,7 @@ def explain(settings: Settings, ledger: Ledger | None, target: str, *, is_runnin
     }
 
 
-def _unseen(target: str, explanation: Explanation, *, earlier: str = "") -> Document:
+def _unseen(target: str, explanation: Explanation, *, earlier: str) -> Document:
     return {
         "target": target,
         "known": explanation.is_known,
@@ -172,7 +178,7 @@ def _where(settings: Settings, record: FileRecord | None, task: TaskRecord | Non
     text = f"In {place}/: {path}" if place != "inbox" else f"In the inbox: {path}"
     if not os.path.lexists(path):
         text += " (where nothing lies now)"
-    if record.filing and record.filed_at is None:
+    if _is_to_move(record):
         text += f"; on its way to {record.filing}/"
     return text
 
@@ -223,20 +229,17 @@ def _next(record: FileRecord | None, task: TaskRecord | None, state: FileState |
         return "Nothing for this record: the file was put back into the inbox and is a file of its own there."
     if task is not None and task.held:
         return f"You decide: mend what it says, then `fsagent retry {task.task_id}`."
+    if record is not None and _is_to_move(record) and state in AT_REST:
+        return f"It is moved to {record.filing}/ as soon as that can be done; nothing else is left to do."
     return NEXT_STEP[state]
 
 
-def _blocked_by(
-    settings: Settings,
-    ledger: Ledger,
-    record: FileRecord | None,
-    task: TaskRecord | None,
-    *,
-    is_running: bool,
-    now: float,
-) -> list[Document]:
-    """Return the reasons of the status document that keep the next step from being done."""
-    name = record.watch_folder if record is not None else task.watch_folder if task is not None else ""
+def _is_to_move(record: FileRecord | None) -> bool:
+    return record is not None and bool(record.filing) and record.filed_at is None
+
+
+def _blocked_by(settings: Settings, ledger: Ledger, name: str, *, is_running: bool, now: float) -> list[Document]:
+    """Return the reasons of the status document that keep the next step of a watch folder from being done."""
     folder = settings.watch_folder(name)
     places = {"agent", "service", folder.name if folder else name}
     status = compose_status(settings, ledger, is_running=is_running, now=now)

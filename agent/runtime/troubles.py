@@ -34,6 +34,8 @@ SERVICE_NOTE = "service"
 """What the agent notes about the service for those who look without asking it."""
 OPEN_TASKS = 100_000
 """Open tasks of a watch folder looked through."""
+MOVES = 1_000
+"""Files on their way to archive/ or error/ looked through; more that wait long are not counted."""
 EXPIRY_SHARE = 0.75
 """The share of a result's lifetime after which an open task is told: a weekend is longer than the rest."""
 
@@ -51,6 +53,7 @@ def troubles(document: Document, settings: Settings, ledger: Ledger | None, note
         for folder in document["watch_folders"]:
             if folder["configured"]:
                 found += _of_files(folder, settings, ledger)
+                found += _not_moved(folder, settings, ledger, now=document["at"])
         found += _expiring(document, settings, ledger)
     return found
 
@@ -134,6 +137,29 @@ def _of_files(folder: Document, settings: Settings, ledger: Ledger) -> Iterator[
         yield _example("unknown", name, folder["unknown"], first, hint=hint)
     if folder["held_exports"]:
         yield from _held_exports(folder, names, ledger)
+
+
+def _not_moved(folder: Document, settings: Settings, ledger: Ledger, *, now: float) -> Iterator[Document]:
+    """Yield the files that were sent or refused and are long kept from being moved, though their lane works."""
+    configured = settings.watch_folder(folder["name"])
+    if configured is None or folder["submission"]["state"] != "ok":
+        return  # the lane tells why
+    stuck = [
+        record
+        for name in _names(settings, folder["name"])
+        for record in ledger.find_files(watch_folder=name, to_file=True, limit=MOVES)
+        if now - record.state_at >= configured.stalled_after
+    ]
+    if stuck:
+        oldest = stuck[0]
+        detail = f"{len(stuck)} not moved to archive/ or error/, the oldest {for_display(oldest.relative_path)}"
+        if oldest.detail and oldest.reason is None:  # else it says why the file was refused
+            detail += f": {oldest.detail}"
+        hint = (
+            "give the agent's account the right to move them, or close what holds them; none is sent twice; type:"
+            f" fsagent why {oldest.key[:ID_SHOWN]}"
+        )
+        yield _reason("stalled", folder["name"], detail, hint=hint, since=oldest.state_at, count=len(stuck))
 
 
 def _held_exports(folder: Document, names: tuple[str, ...], ledger: Ledger) -> Iterator[Document]:

@@ -46,6 +46,8 @@ class Explanation:
     decides: str = ""
     next: str = ""
     is_known: bool = True
+    is_to_be_seen: bool = False
+    """No rule speaks against it: an agent that runs takes it up, unless something keeps it from looking."""
 
 
 def place_of(settings: Settings, target: str) -> Place | None:
@@ -174,7 +176,8 @@ def _to_be_seen(where: str, folder: WatchFolder, *, is_running: bool) -> Explana
     if not is_running:
         return Explanation(where, "No agent runs.", "It is taken up as soon as one does: fsagent run")
     decides = f"It is looked for by events and at the latest every {folder.rescan:g} s (rescan), then settles."
-    return Explanation(where, decides, "It is taken up with the next look; to look now: fsagent rescan")
+    next_step = "It is taken up with the next look; to look now: fsagent rescan"
+    return Explanation(where, decides, next_step, is_to_be_seen=True)
 
 
 def rule_against(folder: WatchFolder, relative_path: str, *, is_folder: bool = False) -> str:

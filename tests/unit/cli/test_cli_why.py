@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes.known_agent import NOW, KnownAgent, archived, command, document, file, rejected, task
+from fakes.known_agent import NOW, KnownAgent, archived, command, document, file, lane, rejected, task
 
 from agent.model import Event, FileSource, FileState, PlannedFile, Reason, TaskState
 from agent.rules.lifecycle import NEXT_STEP
+from agent.runtime.explaining import explain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,6 +74,15 @@ def test_an_archived_file_tells_its_task_and_the_files_written(known: KnownAgent
     explained = why(known.inbox / "archive" / "a.pdf")
     assert (explained["state"], explained["next"]) == ("exported", NEXT_STEP[TaskState.EXPORTED])
     assert explained["task"]["files"] == [str(known.folder / "out" / "invoices" / "sub" / "a.csv")]
+
+
+def test_an_exported_file_that_is_not_moved_yet_says_what_keeps_it(known: KnownAgent, why: Any) -> None:
+    sent = file("a", state=FileState.SUBMITTED, filing="archive", task_id="Ta", detail="not permitted")
+    known.ledger.commit(sent, task("Ta", state=TaskState.EXPORTED, ended_at=NOW))
+    explained = why(known.drop("a.pdf"))
+    assert (explained["state"], explained["decides"]) == ("exported", "not permitted.")
+    assert explained["next"] == "It is moved to archive/ as soon as that can be done; nothing else is left to do."
+    assert [reason["reason"] for reason in explained["blocked_by"]] == ["stopped"]
 
 
 def test_an_exported_file_leads_to_its_source(known: KnownAgent, why: Any) -> None:
@@ -147,6 +157,19 @@ def test_a_file_below_an_inbox_that_is_not_recursive_names_that(known: KnownAgen
 def test_a_file_not_yet_seen_waits_for_an_agent(known: KnownAgent, why: Any) -> None:
     explained = why(known.drop("new.pdf"))
     assert (explained["known"], explained["decides"]) == (True, "No agent runs.")
+
+
+def test_what_keeps_a_file_from_being_seen_is_named(known: KnownAgent) -> None:
+    known.note(lanes=[lane("invoices/submission", "root_changed"), lane("letters/submission", "disk_full")])
+    path = str(known.drop("new.pdf"))
+    explained = explain(known.settings, known.ledger, path, is_running=True, now=NOW)
+    assert [reason["reason"] for reason in explained["blocked_by"]] == ["root_changed"]
+
+
+def test_a_name_left_out_is_kept_by_no_trouble(known: KnownAgent) -> None:
+    known.note(lanes=[lane("invoices/submission", "root_changed")])
+    path = str(known.drop("~$a.pdf"))
+    assert explain(known.settings, known.ledger, path, is_running=True, now=NOW)["blocked_by"] == []
 
 
 def test_a_link_is_explained_and_not_followed(known: KnownAgent, why: Any) -> None:

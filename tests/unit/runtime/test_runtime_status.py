@@ -137,6 +137,23 @@ def test_files_that_wait_for_somebody_degrade(known: KnownAgent, ledger: MemoryL
     assert document["reasons"][0]["detail"] == f"1 {state.value}, the oldest {'k' * 32}.pdf: why"
 
 
+def test_a_sent_file_that_cannot_be_moved_for_long_degrades_and_says_why(
+    known: KnownAgent, ledger: MemoryLedger
+) -> None:
+    stuck = {"state": FileState.SUBMITTED, "filing": "archive", "detail": "not permitted"}
+    ledger.commit(file("k" * 32, **stuck), file("b", state_at=NOW - 1, **stuck))
+    document = status(known, ledger)
+    assert (document["health"], reasons(document)) == ("degraded", ["stalled"])
+    name = f"{'k' * 32}.pdf"
+    assert document["reasons"][0]["detail"] == f"1 not moved to archive/ or error/, the oldest {name}: not permitted"
+
+
+def test_a_move_that_waits_for_its_lane_is_told_once(known: KnownAgent, ledger: MemoryLedger) -> None:
+    ledger.commit(file("a", state=FileState.SUBMITTED, filing="archive"))
+    note(ledger, lanes=[lane("invoices/submission", "not_writable")])
+    assert reasons(status(known, ledger)) == ["not_writable"]
+
+
 def test_a_held_export_degrades_and_names_its_task(known: KnownAgent, ledger: MemoryLedger) -> None:
     ledger.commit(task("Ta", held=True, detail="404"), task("Tb"))
     document = status(known, ledger)
