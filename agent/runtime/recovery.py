@@ -7,6 +7,7 @@ watch folder are put in order by its own thread (`folder_care`).
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from agent.errors import LedgerMissing, LocalTrouble, TaskFatal
@@ -88,7 +89,7 @@ def end_cleanly(ledger: Ledger) -> None:
 
 def make_folders(folder: WatchFolder) -> None:
     """Make archive/ and error/ where their inbox is there; never an inbox itself."""
-    if folder.inbox is None or not folder.inbox.is_dir():
+    if folder.inbox is None or not _is_there(folder.inbox):
         return
     for path in (folder.archive, folder.error):
         if path is None:
@@ -121,11 +122,15 @@ def remove_left_behind(folder: WatchFolder, ledger: Ledger) -> None:
         ("", folder.error, folder.inbox),
     ]
     for name, root, owner in places:
-        if root is None or owner is None or not root.is_dir() or not _is_ours(owner, ledger):
+        if root is None or owner is None or not _is_there(root) or not _is_ours(owner, ledger):
             continue
         for staged in list(publishing.find_staged(root)):
             if (name, staged) not in keep:
                 _discard(root, staged)
+
+
+def _is_there(root: Path) -> bool:
+    return os.path.isdir(root)  # noqa: PTH112 -- Path.is_dir raises for a dead share: that is the lane's business
 
 
 def _is_ours(root: Path, ledger: Ledger) -> bool:

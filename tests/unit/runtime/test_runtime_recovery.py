@@ -11,6 +11,7 @@ from fakes.workbench import PROJECT, Workbench, watch_folder
 from agent.errors import LedgerMissing
 from agent.folders.roots import MARKER
 from agent.model import FileSource, FileState, PlannedFile, TaskRecord, TaskState
+from agent.runtime.folder_care import FolderCare
 from agent.runtime.recovery import end_cleanly, recover, refuse_without_ledger
 
 if TYPE_CHECKING:
@@ -101,6 +102,14 @@ def test_a_folder_that_is_away_stops_nothing(bench: Workbench) -> None:
     killed_once(bench)
     bench.place("output").rename(bench.base / "unmounted")
     bench.recover()
+
+
+def test_a_folder_that_gives_only_errors_keeps_its_watch_folder_from_nothing(bench: Workbench) -> None:
+    dead = bench.base / ("x" * 300)  # asking for a name that long is an error, as asking a dead share is
+    folder = replace(bench.folder, inbox=dead, output=dead, archive=dead / "archive", error=dead / "error")
+    care = FolderCare(bench.parts, folder, was_killed=True)
+    care.prepare()
+    assert care.is_prepared
 
 
 def test_files_of_others_are_left_whatever_they_look_like(bench: Workbench) -> None:
