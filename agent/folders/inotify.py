@@ -48,17 +48,18 @@ class Inotify:
     def __init__(self) -> None:
         """Raise OSError where the user has too many instances (EMFILE) or the process too many open files."""
         self._library = ctypes.CDLL(None, use_errno=True)
-        self._descriptor = self._checked(self._library.inotify_init1(_CLOSE_ON_EXEC | _NON_BLOCKING), "")
-        try:
-            self._wake_reader, self._wake_writer = os.pipe()
-        except OSError:
-            os.close(self._descriptor)
-            raise
         self._closing = threading.Lock()
         self._closed = False
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._descriptor, selectors.EVENT_READ)
-        self._selector.register(self._wake_reader, selectors.EVENT_READ)
+        with contextlib.ExitStack() as undo:  # short of files, each of these may be the one that fails
+            self._descriptor = self._checked(self._library.inotify_init1(_CLOSE_ON_EXEC | _NON_BLOCKING), "")
+            undo.callback(os.close, self._descriptor)
+            self._wake_reader, self._wake_writer = os.pipe()
+            undo.callback(os.close, self._wake_reader)
+            undo.callback(os.close, self._wake_writer)
+            self._selector = undo.enter_context(selectors.DefaultSelector())
+            self._selector.register(self._descriptor, selectors.EVENT_READ)
+            self._selector.register(self._wake_reader, selectors.EVENT_READ)
+            undo.pop_all()
 
     def add(self, path: str, mask: int) -> int:
         """Watch a path and return the watch; the same inode has the same watch. Raises OSError (ENOSPC: the limit)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import selectors
 import threading
 from collections import Counter
 from pathlib import Path
@@ -423,6 +424,18 @@ def test_at_a_limit_of_inotify_the_folder_is_polled_and_the_limit_named(
     monkeypatch.undo()
     bench.clock.advance(5)
     assert bench.hints.wait_until(lambda: watcher.check().kind == "native")
+
+
+@LINUX_EMITTER
+def test_where_files_run_out_half_way_those_opened_before_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_more_files() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(selectors, "DefaultSelector", no_more_files)
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208 -- numbers, no paths
+    with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+        inotify.Inotify()
+    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208 -- as above
 
 
 def test_a_root_that_is_away_at_the_start_is_watched_once_it_comes(bench: Bench) -> None:
