@@ -120,17 +120,36 @@ class LaneTrouble(AgentError):
 class ServiceTrouble(LaneTrouble):
     """The service as a whole does not take part now."""
 
+    nothing_done = False
+    """Whether the call was surely not carried out: it never left, or was refused; else nobody knows."""
+
 
 class ServiceUnavailable(ServiceTrouble):
     """No connection, TLS failure, 408, 425, 429, 503, a redirect, or a 5xx to a call that may be repeated."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: LaneReason,
+        hint: str = "",
+        retry_after: float | None = None,
+        nothing_done: bool = False,
+    ) -> None:
+        super().__init__(message, reason=reason, hint=hint, retry_after=retry_after)
+        self.nothing_done = nothing_done
 
 
 class CredentialsRefused(ServiceTrouble):
     """The service refuses the client id and secret, or a token fresh from it."""
 
+    nothing_done = True
+
 
 class SetupRefused(ServiceTrouble):
     """403, 404, 405 or 407: the project, the address, the proxy or the account's rights are wrong."""
+
+    nothing_done = True
 
 
 class LocalTrouble(LaneTrouble):

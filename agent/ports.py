@@ -118,7 +118,7 @@ class Service(Protocol):
         """Take the export's lease and return what is to be written.
 
         Raises TaskMoved where somebody else was faster, TaskFatal where the specification makes no sense. After
-        ServiceTrouble the lease may be ours: the caller reads the task and cancels.
+        ServiceTrouble the lease may be ours, unless `nothing_done`: the caller reads the task and cancels.
         """
 
     def download(self, file: ExportFile) -> AbstractContextManager[Iterator[bytes]]:

@@ -94,18 +94,27 @@ class Exporting:
             specification = self._service.start_export(task)
         except TaskMoved as moved:
             logger.debug("%s: task %s: it is not ready any more: %s", folder.name, task.id, moved.message)
-            if record.state is TaskState.EXPORTED:
-                # Listed before its completion was: nothing has changed.
-                self._ledger.commit(replace(record, version=begun.version + 1))
-            else:
-                # Perhaps an earlier start of ours whose answer was lost took it: that lease is looked for.
-                self._back(replace(begun, service_state=""), "", started_at=record.started_at)
+            self._not_begun(record, replace(begun, service_state=""))
+        except ServiceTrouble as trouble:
+            # Else perhaps we hold the lease: `recover` looks. What surely took none must never cancel another agent's.
+            if trouble.nothing_done:
+                self._not_begun(record, begun)
+            raise
         except TaskFatal as fatal:
             self._fail(folder, begun, fatal)
         except TaskTransient as transient:
             self._try_later(folder, begun, transient)
         else:
             self._carry_out(folder, begun, self._files_of(folder, begun, specification), started=started)
+
+    def _not_begun(self, record: TaskRecord, begun: TaskRecord) -> None:
+        """Let a task be as it was before a start that took no lease."""
+        if record.state is TaskState.EXPORTED:
+            # Listed before its completion was: nothing has changed.
+            self._ledger.commit(replace(record, version=begun.version + 1))
+        else:
+            # Perhaps an earlier start of ours whose answer was lost took it: that lease is looked for.
+            self._back(begun, "", started_at=record.started_at)
 
     def _files_of(
         self, folder: WatchFolder, record: TaskRecord, specification: ExportSpecification

@@ -53,16 +53,17 @@ class Gate:
             reason=LaneReason.RATE_LIMITED,
             hint="raise service.max_requests_per_second, or set it to 0 for no limit of our own",
             retry_after=wait,
+            nothing_done=True,
         )
 
     def _refuse_if_quiet(self) -> None:
         if self._closed.is_set():
-            raise ServiceUnavailable("the agent is stopping", reason=LaneReason.SERVICE_UNAVAILABLE)
+            raise ServiceUnavailable("the agent is stopping", reason=LaneReason.SERVICE_UNAVAILABLE, nothing_done=True)
         with self._lock:
             left = self._quiet_until - self._clock.monotonic()
             message, reason, hint = self._quiet
         if left > 0:
-            raise ServiceUnavailable(message, reason=reason, hint=hint, retry_after=left)
+            raise ServiceUnavailable(message, reason=reason, hint=hint, retry_after=left, nothing_done=True)
 
     def keep_quiet(self, trouble: ServiceUnavailable) -> None:
         """Refuse every request with this trouble until its `retry_after` is over."""

@@ -101,8 +101,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         queue += [item for item in related if isinstance(item, BaseException)]
 
 
-def _unreachable(message: str, hint: str, reason: LaneReason = LaneReason.SERVICE_UNREACHABLE) -> ServiceUnavailable:
-    return ServiceUnavailable(message, reason=reason, hint=hint)
+def _unreachable(
+    message: str, hint: str, reason: LaneReason = LaneReason.SERVICE_UNREACHABLE, *, never_left: bool = False
+) -> ServiceUnavailable:
+    return ServiceUnavailable(message, reason=reason, hint=hint, nothing_done=never_left)
 
 
 def _tunnel_trouble(found: Sequence[BaseException], place: str) -> ServiceTrouble | None:
@@ -112,7 +114,7 @@ def _tunnel_trouble(found: Sequence[BaseException], place: str) -> ServiceTroubl
         return None
     message = f"cannot reach {place}: the proxy answered {match[1]}"
     if match[1] not in _SETUP_STATUSES:
-        return _unreachable(message, _PROXY_HINT)
+        return _unreachable(message, _PROXY_HINT, never_left=True)
     hint = PROXY_USER_HINT if match[1] == "407" else _PROXY_HINT
     return SetupRefused(message, reason=LaneReason.SETUP_REFUSED, hint=hint)
 
@@ -122,7 +124,9 @@ def _name_trouble(found: Sequence[BaseException], place: str) -> ServiceTrouble 
     if not any(isinstance(cause, kinds) for cause in found):
         return None
     return _unreachable(
-        f"cannot reach {place}: the name cannot be resolved", "check service.url, service.proxy and this machine's DNS"
+        f"cannot reach {place}: the name cannot be resolved",
+        "check service.url, service.proxy and this machine's DNS",
+        never_left=True,
     )
 
 
@@ -131,7 +135,7 @@ def _tls_trouble(found: Sequence[BaseException], place: str) -> ServiceTrouble |
     if certificate is not None:
         said = getattr(certificate, "verify_message", "") or str(certificate)
         hint = next((hint for word, hint in _CERTIFICATE_HINTS if word in said.lower()), "see service.ca_file")
-        return _unreachable(f"cannot trust {place}: {said}", hint)
+        return _unreachable(f"cannot trust {place}: {said}", hint, never_left=True)
     kinds = (ssl.SSLError, urllib3.exceptions.SSLError, requests.exceptions.SSLError)
     tls = next((cause for cause in found if isinstance(cause, kinds)), None)
     if tls is None:
@@ -145,7 +149,8 @@ def _tls_trouble(found: Sequence[BaseException], place: str) -> ServiceTrouble |
 
 def _system_trouble(found: Sequence[BaseException], place: str) -> ServiceTrouble | None:
     if any(isinstance(cause, ConnectionRefusedError) for cause in found):
-        return _unreachable(f"cannot reach {place}: connection refused", "nothing listens there, or a firewall refuses")
+        hint = "nothing listens there, or a firewall refuses"
+        return _unreachable(f"cannot reach {place}: connection refused", hint, never_left=True)
     for cause in found:
         number = cause.errno if isinstance(cause, OSError) else None
         if number in _NO_HANDLES:

@@ -444,6 +444,17 @@ def test_somebody_else_was_faster(export: Export) -> None:
     assert (export.task.state, export.task.attempts) == (TaskState.PROCESSING, 0)
 
 
+def test_a_start_that_was_surely_not_carried_out_leaves_no_lease_to_look_for(export: Export) -> None:
+    busy = ServiceUnavailable("busy", reason=LaneReason.RATE_LIMITED, nothing_done=True)
+    export.service.script("start_export", busy)
+    with pytest.raises(ServiceUnavailable):
+        export.work()
+    assert (export.task.state, export.task.started_at) == (TaskState.PROCESSING, None)
+    export.service.start_export(export.at_service())  # by another agent, whose lease is not ours to cancel
+    export.bench.clock.advance(LATE)
+    assert export.interrupted() == []
+
+
 def a_start_whose_answer_is_lost(export: Export) -> None:
     """Lose a start before it is carried out, and look for it."""
     export.service.script("start_export", DOWN)

@@ -15,7 +15,7 @@ from agent.errors import (
     ServiceUnavailable,
     SetupRefused,
 )
-from agent.model import LaneReason
+from agent.model import LaneReason, ServiceTaskState, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +69,19 @@ def test_a_retry_after_date_is_read_by_the_clock_of_the_service(
     with pytest.raises(ServiceUnavailable) as raised:
         service.find_ready()
     assert raised.value.retry_after == 20
+
+
+@pytest.mark.parametrize(
+    ("status", "nothing_done"),
+    [(401, True), (403, True), (408, True), (429, True), (503, True), (302, True), (500, False), (502, False)],
+)
+def test_a_refused_call_was_surely_not_carried_out_and_after_an_error_nobody_knows(
+    server: ScriptedServer, service: AlumaService, status: int, nothing_done: bool
+) -> None:
+    server.on("PUT", "/tasks/t/start_client_action", Reply(status))
+    with pytest.raises(ServiceTrouble) as raised:
+        service.start_export(Task("t", "a.pdf", "p", ServiceTaskState.PENDING_START))
+    assert raised.value.nothing_done is nothing_done
 
 
 def test_a_control_call_that_gets_no_answer_ends(

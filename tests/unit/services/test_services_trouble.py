@@ -122,3 +122,18 @@ def test_an_error_that_is_its_own_cause_ends() -> None:
     error = ConnectionResetError("again")
     error.__cause__ = error
     assert isinstance(trouble_of(error, origin=ORIGIN, proxy=None), ServiceUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("error", "never_left"),
+    [
+        (wrapped(ConnectionRefusedError(errno.ECONNREFUSED, "refused")), True),
+        (wrapped(socket.gaierror(socket.EAI_NONAME, "no such name")), True),
+        (wrapped(certificate_error("self-signed certificate")), True),
+        (wrapped(ConnectionResetError(errno.ECONNRESET, "reset")), False),
+        (wrapped(TimeoutError("silence")), False),
+    ],
+    ids=["refused", "name", "certificate", "reset", "silence"],
+)
+def test_what_never_left_was_surely_not_carried_out(error: Exception, never_left: bool) -> None:
+    assert trouble_of(error, origin=ORIGIN, proxy=None).nothing_done is never_left
