@@ -30,8 +30,9 @@ MARKER = ".fsagent"
 DAMAGED = ""
 """What `read_marker` returns of something that is there under the marker's name and is none."""
 
-_WRITING = threading.Lock()
-"""Whoever writes a marker has its staged name for himself: a guard in its thread, and an operator's `adopt`."""
+_WRITING: dict[str, threading.Lock] = {}
+"""By root: whoever writes its marker has the staged name for himself, be it a guard, a filing or an operator's `adopt`.
+Not one for all roots: who waits for a dead share must keep no other waiting."""
 _LEDGER_ID = re.compile(rb"[0-9a-f]{32}\s*")
 _LONGEST_MARKER = 64
 _PATIENCE = 2.0  # seconds for a virus scanner to let go of the new marker
@@ -83,13 +84,8 @@ def adopt_root(path: Path, *, kind: RootKind, watch_folder: str, ledger_id: str)
     """Make a root this ledger's whatever its marker said; raises LocalTrouble where that cannot be done."""
     try:
         seen = _identity_of_folder(path)
-        staged = _stage_marker(path, ledger_id)
-        try:
-            staged.replace(path / MARKER)
-        except OSError:
-            staged.unlink(missing_ok=True)
-            raise
-        sync_folder(path)
+        with _writing(path):
+            _stage_and_replace(path, ledger_id)
     except (OSError, LocalTrouble) as error:
         look = _trouble(path, kind, error, "write to")
         raise LocalTrouble(look.detail, reason=look.reason or _MISSING[kind], hint=look.hint) from error
@@ -175,8 +171,22 @@ def _identity_of_folder(path: Path) -> str:
 
 def _write_marker(root: Path, ledger_id: str) -> str:
     """Write the marker unless another agent was faster; return whose marker lies there then."""
-    with _WRITING:
+    with _writing(root):
         return _stage_and_publish(root, ledger_id)
+
+
+def _writing(root: Path) -> threading.Lock:
+    return _WRITING.setdefault(os.fspath(root), threading.Lock())
+
+
+def _stage_and_replace(root: Path, ledger_id: str) -> None:
+    staged = _stage_marker(root, ledger_id)
+    try:
+        staged.replace(root / MARKER)
+    except OSError:
+        staged.unlink(missing_ok=True)
+        raise
+    sync_folder(root)
 
 
 def _stage_and_publish(root: Path, ledger_id: str) -> str:

@@ -17,6 +17,7 @@ from agent.folders.system import identity
 from agent.model import LaneReason, RootKind, RootRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 OURS = "0123456789abcdef" * 2
@@ -163,6 +164,64 @@ def test_of_two_agents_racing_one_owns_the_root_and_the_other_sees_it(root: Path
     assert found[owner].reason is None
     assert found[loser].reason is LaneReason.OWNED_BY_OTHER_AGENT
     assert owner in found[loser].detail
+    assert only_the_marker_lies_in(root)
+
+
+@pytest.fixture
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowDisk]:
+    disk = SlowDisk(os.fsync)
+    monkeypatch.setattr(os, "fsync", disk.sync)
+    yield disk
+    disk.answer.set()
+
+
+class SlowDisk:
+    """The first file written to it is not durable before `answer` is set."""
+
+    def __init__(self, sync: Callable[[int], None]) -> None:
+        self._sync = sync
+        self.is_asked = threading.Event()
+        self.answer = threading.Event()
+
+    def sync(self, handle: int) -> None:
+        if not self.is_asked.is_set():
+            self.is_asked.set()
+            assert self.answer.wait(20)
+        self._sync(handle)
+
+
+def test_a_root_whose_marker_takes_long_to_write_keeps_no_other_waiting(root: Path, slow_disk: SlowDisk) -> None:
+    other = root.with_name("other")
+    other.mkdir()
+    slow = threading.Thread(target=look, args=(root,))
+    slow.start()
+    assert slow_disk.is_asked.wait(10)
+    quick = threading.Thread(target=look, args=(other,), daemon=True)
+    quick.start()
+    quick.join(10)
+    is_written = read_marker(other) == OURS
+    slow_disk.answer.set()
+    slow.join(10)
+    quick.join(10)
+    assert is_written
+
+
+def test_an_operator_who_adopts_while_the_marker_is_written_disturbs_nobody(root: Path, slow_disk: SlowDisk) -> None:
+    found: list[RootLook] = []
+    looking = threading.Thread(target=lambda: found.append(look(root)))
+    looking.start()
+    assert slow_disk.is_asked.wait(10)
+    adopting = threading.Thread(
+        target=adopt_root,
+        args=(root,),
+        kwargs={"kind": RootKind.INBOX, "watch_folder": "invoices", "ledger_id": OURS},
+    )
+    adopting.start()
+    adopting.join(0.2)  # whether it waits or is through by then: both have to find the marker in order
+    slow_disk.answer.set()
+    looking.join(10)
+    adopting.join(10)
+    assert [each.reason for each in found] == [None]
     assert only_the_marker_lies_in(root)
 
 
