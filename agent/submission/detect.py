@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import FileBusy, StaleRecord
 from agent.folders import system
 from agent.folders.scanning import scan
-from agent.folders.trouble import local_trouble
+from agent.folders.trouble import any_local_trouble
 from agent.model import Event, FileRecord, FileState, Irregular, Sighting
 from agent.rules.filters import FilterVerdict, ready_file_for
 from agent.rules.naming import fill_placeholders, for_display
@@ -37,8 +37,6 @@ PAGE = 500
 READY_FILE_PAUSE = 1.0
 """Seconds between two looks for a ready file at first, beside the hint of its own arrival."""
 
-SENT = frozenset({FileState.SENDING, FileState.UNKNOWN, FileState.HELD, FileState.SUBMITTED})
-
 
 class Detect:
     """The detection of one inbox; owned by one thread."""
@@ -53,7 +51,6 @@ class Detect:
         self.unmatched = 0
         """Files of the last scan that no include matches, for status."""
         self._unreadable: set[str] = set()
-        self.last_scan: ScanOutcome | None = None
 
     # --- sightings ----------------------------------------------------------------------------------------------------
 
@@ -81,13 +78,9 @@ class Detect:
             for sightings in walk:
                 self.take(sightings)
         except OSError as error:
-            trouble = local_trouble(error, "the inbox cannot be read", self._inbox.root)
-            if trouble is None:
-                raise
-            raise trouble from error
+            raise any_local_trouble(error, "read the inbox", self._inbox.root) from error
         self._say_unreadable({unreadable.sentence for unreadable in walk.outcome.unreadable})
         self.unmatched = unmatched
-        self.last_scan = walk.outcome
         if walk.outcome.complete:
             self._missing.look()
         return walk.outcome
