@@ -252,7 +252,7 @@ class SqliteLedger:
         return {record.task_id: record for record in records}
 
     def task_counts(self) -> Sequence[Count]:
-        """Return counts of tasks; kept by triggers."""
+        """Return counts of tasks per watch folder and state."""
         return [tables.count_record(row) for row in self._all(statements.TASK_COUNTS)]
 
     # --- the rest

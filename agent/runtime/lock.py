@@ -24,14 +24,17 @@ PATIENCE = 1.0
 
 
 class StateLock:
-    """The lock of one state_dir; a context manager."""
+    """The lock of one state_dir."""
 
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
         self._lock = FileLock(state_dir / LOCK_FILE, mode=0o600, thread_local=False)
 
     def acquire(self, *, now: float, patience: float = PATIENCE) -> None:
-        """Take the lock and write down who has it. Raises LockHeld with the holder's name and since when."""
+        """Take the lock and write down who has it.
+
+        Raises LockHeld with the holder's name and since when, and AgentError where that cannot be done in this folder.
+        """
         try:
             self._lock.acquire(timeout=patience, poll_interval=0.05)
         except Timeout as error:
@@ -43,6 +46,16 @@ class StateLock:
                 f"the lock in {self._state_dir} cannot be taken: {error.strerror or error}",
                 hint="run the agent as the account that owns this folder, or give it the folder",
             ) from error
+        try:
+            self._write_down(now)
+        except OSError as error:
+            self.release()
+            raise AgentError(
+                f"{self._state_dir / HOLDER_FILE} cannot be written: {error.strerror or error}",
+                hint="look whether its disk is full or read-only, and at the rights of its folder",
+            ) from error
+
+    def _write_down(self, now: float) -> None:
         holder = {"pid": os.getpid(), "user": _user(), "host": platform.node(), "since": now}
         path = self._state_dir / HOLDER_FILE
         path.write_text(json.dumps(holder), encoding="utf-8")

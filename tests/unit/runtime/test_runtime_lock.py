@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from agent.errors import LockHeld
+from agent.errors import AgentError, LockHeld
 from agent.runtime.lock import HOLDER_FILE, StateLock
 
 if TYPE_CHECKING:
@@ -65,6 +65,14 @@ def test_a_holders_file_that_says_nonsense_does_not_matter(tmp_path: Path, writt
             take(tmp_path)
     finally:
         lock.release()
+
+
+def test_where_the_holder_cannot_be_written_down_that_is_said_and_nobody_holds_it(tmp_path: Path) -> None:
+    (tmp_path / HOLDER_FILE).mkdir()
+    with pytest.raises(AgentError, match="cannot be written") as failed:
+        take(tmp_path)
+    assert failed.value.hint
+    assert not StateLock(tmp_path).is_held_elsewhere()
 
 
 def test_a_holder_that_was_killed_holds_it_no_longer(tmp_path: Path) -> None:
