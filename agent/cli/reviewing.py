@@ -25,6 +25,9 @@ _PROJECT = click.option("--project", "project_id", default="", help="Its project
 _TASK = click.argument("task_id", metavar="TASK")
 _UPLOAD = click.argument("upload_id", metavar="UPLOAD")
 
+_GOES_ON = frozenset({ServiceTaskState.QUEUED, ServiceTaskState.RUNNING, ServiceTaskState.PENDING_START})
+"""States of a task that people have completed; one that had ended before is left as it is."""
+
 
 @click.group()
 def tasks() -> None:
@@ -41,7 +44,7 @@ def complete(ctx: click.Context, *, task_id: str, project_id: str, as_json: bool
     settings = load_settings(ctx)
     with _service(settings) as service:
         task = service.complete_review(_reference(settings, task_id, project_id))
-    return _tell(task, done=task.state is not ServiceTaskState.REVIEWING, as_json=as_json)
+    return _tell(task, done=task.state in _GOES_ON, as_json=as_json)
 
 
 @tasks.command()
@@ -149,6 +152,12 @@ def _word(state: ServiceTaskState) -> str:
     return "completed" if state is ServiceTaskState.PENDING_START else state.value
 
 
+def _word_of_upload(progress: UploadProgress) -> str:
+    """Return what an upload is as a whole; where some of its tasks failed, that is said, as the service does."""
+    has_failed = any(task.state is ServiceTaskState.FAILED for task in progress.tasks)
+    return "partial" if has_failed and progress.state is ServiceTaskState.COMPLETED else _word(progress.state)
+
+
 def _tell(task: Task, *, done: bool, as_json: bool) -> int:
     """Say which state the service shows: that is believed, whatever else it answered."""
     if as_json:
@@ -165,10 +174,10 @@ def _show_upload(upload_id: str, progress: UploadProgress, *, as_json: bool) -> 
         for task in progress.tasks
     ]
     if as_json:
-        told = {"name": progress.name, "state": _word(progress.state), "may_grow": progress.may_grow}
+        told = {"name": progress.name, "state": _word_of_upload(progress), "may_grow": progress.may_grow}
         echo_json({"id": upload_id, **told, "tasks": found})
         return
-    state = _word(progress.state)
+    state = _word_of_upload(progress)
     click.echo(f"upload {for_display(upload_id)} ({for_display(progress.name)}) is {state}: {len(found)} tasks")
     for task in found:
         message = f": {for_display(task['message'])}" if task["message"] else ""

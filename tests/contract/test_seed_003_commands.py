@@ -13,6 +13,7 @@ from fakes.service_harnesses import DOCUMENT, KEY, PROJECT, SENDAI, SendaiHarnes
 
 from agent.config.sample import sample_text
 from agent.model import ServiceTaskState, ServiceType, Task
+from agent.sandbox.sendai.settings import TaskStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +109,18 @@ def test_a_task_the_service_left_as_it_was_is_said_to_be_so(desk: Desk) -> None:
     result = desk.run("tasks", "discard", desk.finished, "--json")
     assert (result.status, result.document["done"]) == (1, False)
     assert result.document["state"] == "completed"
+
+
+def test_a_task_that_was_put_aside_cannot_be_completed_and_that_is_said(desk: Desk) -> None:
+    desk.run("tasks", "discard", desk.reviewed)
+    result = desk.run("tasks", "complete", desk.reviewed, "--json")
+    assert (result.status, result.document["done"], result.document["state"]) == (1, False, "discarded")
+
+
+def test_an_upload_of_mixed_results_is_shown_as_partial(desk: Desk) -> None:
+    desk.harness.server.sandbox.set_status(desk.reviewed, TaskStatus.FAILED)
+    shown = desk.run("uploads", "show", desk.upload.id, "--json").document
+    assert (shown["state"], [task["state"] for task in shown["tasks"]]) == ("partial", ["completed", "failed"])
 
 
 def test_what_the_service_does_not_know_ends_without_a_traceback(desk: Desk) -> None:
