@@ -230,10 +230,11 @@ class Agent:
         return not self._own_open_tasks() and self._export_loop.polls > 0
 
     def _own_open_tasks(self) -> bool:
-        """Return whether a task of a configured watch folder may still change; a held one waits for the operator."""
+        """Return whether an export may still come; a held one waits for the operator, without an output none comes."""
         return any(
             not record.held
             for folder in self._parts.settings.watch_folders
+            if folder.output is not None
             for record in self._parts.ledger.find_tasks(watch_folder=folder.name, is_open=True, limit=OPEN_TASKS)
         )
 
@@ -258,6 +259,7 @@ class Agent:
                 if detecting.unreadable
             ]
         if self.exports:
+            only_submit = {folder.name for folder in self._parts.settings.watch_folders if folder.output is None}
             lines += [
                 _line(
                     "held" if task.held else "open",
@@ -266,6 +268,7 @@ class Agent:
                     task.detail,
                 )
                 for task in ledger.find_tasks(is_open=True)
+                if task.watch_folder not in only_submit
             ]
         lines += [
             _line("waits", lane.lane, lane.reason.value, lane.detail)

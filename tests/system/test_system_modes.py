@@ -124,6 +124,16 @@ def test_once_works_off_what_is_there_and_exits_0(site: Site) -> None:
     site.assert_each_once(dropped)
 
 
+def test_once_is_done_when_all_is_sent_where_there_is_no_output(site: Site) -> None:
+    site.configure(output=None)
+    content = site.drop("one.pdf")
+
+    done = site.run_once()
+
+    assert (done.returncode, done.stdout) == (0, "")
+    assert (site.archive / "one.pdf").read_bytes() == content
+
+
 def test_once_on_an_empty_inbox_exits_0_soon(site: Site) -> None:
     done = site.run_once()
 
