@@ -101,7 +101,7 @@ NEXT_STEP: Mapping[FileState | TaskState, str] = MappingProxyType(
         TaskState.EXPORTED: "Nothing: its files are in the output.",
         TaskState.FAILED: "Nothing by itself: `fsagent retry` sends the source as a new task.",
         TaskState.SUPERSEDED: "Its export is failed and never written: the file was replaced while it was sent.",
-        TaskState.ENDED_UNKNOWN: "Nothing: the service no longer knows it, and how it ended was not seen.",
+        TaskState.ENDED_UNKNOWN: "Nothing by itself: see at the service how it ended; `fsagent retry` sends it again.",
         TaskState.DISCARDED: "Nothing: it was put aside at the service; the source stays in the archive.",
         TaskState.SPLIT: "Nothing for the upload; its tasks say more.",
     }

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 FILES = 1_000
 """Files of one upload read at once; no service takes as many."""
 FAILED = "the service could not process the upload"
+UNTOLD = "the upload is finished, and the service does not tell which tasks it became: no result can be fetched"
+NO_TASK = "the service made no task of it"
 
 
 def is_upload(record: TaskRecord, service: Service) -> bool:
@@ -143,21 +145,30 @@ class Uploads:
             elif progress.state is ServiceTaskState.FAILED:
                 rows.append(rejected_source(file, reason=Reason.TASK_FAILED, detail=FAILED, now=now))
                 rows.append(Event(now, file.watch_folder, "failed", FAILED, file.key, upload.task_id))
-            else:
+            elif tasks:
                 shown = for_display(file.relative_path)
-                logger.warning("%s: %s: the service made no task of it", file.watch_folder, shown)
-                rows.append(Event(now, file.watch_folder, "no task", "the service made no task of it", file.key))
-        is_superseded = upload.state is TaskState.SUPERSEDED
+                logger.warning("%s: %s: %s", file.watch_folder, shown, NO_TASK)
+                rows.append(file.change(detail=NO_TASK))
+                rows.append(Event(now, file.watch_folder, "no task", NO_TASK, file.key))
+            else:
+                rows.append(Event(now, file.watch_folder, TaskState.ENDED_UNKNOWN.value, UNTOLD, file.key))
+        state, detail = _end_of(upload, progress, tasks)
         rows.append(
-            upload.change(
-                state=upload.state if is_superseded else TaskState.SPLIT,
-                state_at=now,
-                ended_at=now,
-                service_state=progress.state.value,
-                detail=upload.detail if is_superseded else f"{len(tasks)} tasks",
-            )
+            upload.change(state=state, state_at=now, ended_at=now, service_state=progress.state.value, detail=detail)
         )
         return rows
+
+
+def _end_of(upload: TaskRecord, progress: UploadProgress, tasks: Sequence[TaskRecord]) -> tuple[TaskState, str]:
+    """Return how an upload ended, and what is to be said of it. Without tasks its own row is all its files have."""
+    if upload.state is TaskState.SUPERSEDED:
+        return upload.state, upload.detail
+    if tasks:
+        return TaskState.SPLIT, f"{len(tasks)} tasks"
+    if progress.state is ServiceTaskState.FAILED:
+        return TaskState.FAILED, FAILED
+    logger.warning("%s: upload %s: %s", upload.watch_folder, upload.task_id, UNTOLD)
+    return TaskState.ENDED_UNKNOWN, UNTOLD
 
 
 def _source_of(task: Task, files: Sequence[FileRecord]) -> FileRecord | None:

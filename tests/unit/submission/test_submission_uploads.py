@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from fakes.memory_uploads import MemoryUploadService
-from fakes.workbench import PROJECT, Workbench, watch_folder
+from fakes.workbench import PROJECT, Workbench, pdf, watch_folder
 
 from agent.errors import OutcomeUnknown
 from agent.model import FileState, Reason, ServiceTaskState, TaskState, UploadProgress
+from agent.submission.uploads import NO_TASK, UNTOLD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,6 +95,51 @@ def test_an_upload_that_failed_without_tasks_brings_its_files_to_error(
         Reason.TASK_FAILED,
         ["a.pdf", "a.pdf.error.txt"],
     )
+
+
+def finished_without_tasks(
+    bench: Workbench, service: MemoryUploadService, monkeypatch: pytest.MonkeyPatch, state: ServiceTaskState
+) -> None:
+    """Let a file be an upload that ends, and of which the service shows no task."""
+    bench.drop("a.pdf")
+    bench.submit()
+    ended = UploadProgress("a.pdf", (), may_grow=False, state=state)
+    with monkeypatch.context() as patch:
+        patch.setattr(service, "find_tasks_of", lambda _upload: ended)
+        bench.rounds(6)
+
+
+def test_an_upload_whose_tasks_are_never_told_ended_unseen_and_its_source_stays(
+    bench: Workbench, service: MemoryUploadService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished_without_tasks(bench, service, monkeypatch, ServiceTaskState.COMPLETED)
+    upload = rows(bench)["upload-0001"]
+    assert (upload.state, upload.detail) == (TaskState.ENDED_UNKNOWN, UNTOLD)
+    assert bench.names("archive") == ["a.pdf"]
+
+
+@pytest.mark.parametrize("state", [ServiceTaskState.COMPLETED, ServiceTaskState.FAILED])
+def test_content_of_an_upload_without_tasks_that_is_dropped_again_is_no_duplicate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: ServiceTaskState
+) -> None:
+    bench = Workbench(tmp_path, watch_folder(tmp_path, on_duplicate="skip"))
+    service = MemoryUploadService(bench.clock, project_ids=(PROJECT,), splitting_time=3.0)
+    bench.service = service
+    bench.start()
+    finished_without_tasks(bench, service, monkeypatch, state)
+    bench.drop("again.pdf", pdf("a.pdf"))
+    bench.run()
+    assert bench.names("output") == ["again.csv", "again.json"]
+
+
+def test_a_file_no_task_of_its_upload_is_of_says_so(bench: Workbench, service: MemoryUploadService) -> None:
+    bench.settings = replace(bench.settings, watch_folders=(replace(bench.folder, batch="folder"),))
+    bench.start()
+    for name in ("case/a.pdf", "case/b.pdf"):
+        bench.drop(name)
+    service.split = lambda upload: ("a.pdf",) if upload.file_name.endswith("a.pdf") else ()
+    bench.run()
+    assert bench.file("case/b.pdf").detail == NO_TASK
 
 
 def test_a_task_before_people_waits_while_the_others_are_exported(
