@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -19,11 +20,16 @@ STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SI
 
 def stop_on_signals(stop: threading.Event) -> None:
     """Set `stop` on the first signal; on the second, leave everything to recovery. Main thread only."""
+    is_told = False
 
     def handle(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+        nonlocal is_told
+        if is_told:
             os._exit(HARD_EXIT)
-        stop.set()
+        is_told = True
+        # Not here: the main thread may be interrupted while it holds the lock of `stop`, or of `threading` itself, and
+        # would wait for itself.
+        _thread.start_new_thread(stop.set, ())
 
     for number in STOP_SIGNALS:
         signal.signal(number, handle)

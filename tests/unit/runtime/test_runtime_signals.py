@@ -17,14 +17,23 @@ stop = threading.Event()
 stop_on_signals(stop)
 for _ in range(int(sys.argv[2])):
     signal.raise_signal(signal.Signals(int(sys.argv[1])))
-print("orderly" if stop.is_set() else "still running", flush=True)
+print("orderly" if stop.wait(20) else "still running", flush=True)
+"""
+WAITING = """
+import signal, sys, threading
+from agent.runtime.signals import stop_on_signals
+stop = threading.Event()
+stop_on_signals(stop)
+with stop._cond:  # as whoever begins to wait, or ends it, holds it for a moment
+    signal.raise_signal(signal.Signals(int(sys.argv[1])))
+print("orderly" if stop.wait(20) else "still running", flush=True)
 """
 
 
-def told(number: int, times: int) -> tuple[int, str]:
+def told(number: int, times: int = 1, *, program: str = PROGRAM) -> tuple[int, str]:
     """Run a process that gets a signal so often; return its exit status and what it said."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(int(number)), str(times)],
+        [sys.executable, "-c", program, str(int(number)), str(times)],
         check=False,
         timeout=50,
         capture_output=True,
@@ -35,7 +44,11 @@ def told(number: int, times: int) -> tuple[int, str]:
 
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
 def test_the_first_signal_asks_for_an_orderly_stop(number: signal.Signals) -> None:
-    assert told(number, 1) == (0, "orderly")
+    assert told(number) == (0, "orderly")
+
+
+def test_a_signal_at_the_moment_the_wait_for_it_begins_is_heeded_too() -> None:
+    assert told(signal.SIGINT, program=WAITING) == (0, "orderly")
 
 
 def test_the_second_signal_ends_the_process_at_once() -> None:
