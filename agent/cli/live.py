@@ -1,24 +1,18 @@
-"""The status that stands on a terminal and renews itself: for `run` and for `status --watch`.
-
-The same lines as `status` prints; rich only keeps them in one place.
-"""
+"""The status that stands on the terminal while `run` works: the same lines as `status` prints, renewed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from agent.cli.rendering import marks_for, one_line
+from agent.cli.screen import LiveStatus
 from agent.cli.status import compose, status_lines
 from agent.errors import LedgerError
 
 if TYPE_CHECKING:
     import threading
-    from types import TracebackType
 
     from agent.cli.rendering import Marks
     from agent.model import Settings
@@ -27,28 +21,6 @@ if TYPE_CHECKING:
 
 RENEW_EVERY = 1.0
 """Seconds between two looks at the ledger."""
-
-
-class LiveStatus:
-    """Lines in one place of the terminal; a context manager."""
-
-    def __init__(self, console: Console | None = None) -> None:
-        self._live = Live(console=console or Console(highlight=False), auto_refresh=False)
-
-    def __enter__(self) -> Self:
-        """Take the place."""
-        self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave the last lines where they stand."""
-        self._live.stop()
-
-    def show(self, lines: list[str]) -> None:
-        """Replace what stands there."""
-        self._live.update(Text.from_ansi("\n".join(lines)), refresh=True)
 
 
 def show_live(settings: Settings, parts: Parts, agent: Agent, stop: threading.Event) -> None:

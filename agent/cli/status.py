@@ -90,7 +90,7 @@ def _watch(settings: Settings) -> int:
     """Show it again and again until Ctrl-C, in place on a terminal."""
     marks = marks_for()
     if sys.stdout.isatty():
-        from agent.cli.live import LiveStatus  # noqa: PLC0415 -- rich is for terminals
+        from agent.cli.screen import LiveStatus  # noqa: PLC0415 -- rich is for terminals
 
         screen: AbstractContextManager[Any] = LiveStatus()
     else:

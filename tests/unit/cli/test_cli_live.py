@@ -13,7 +13,8 @@ from fakes.memory_service import MemoryService
 from rich.console import Console
 
 from agent.app import build_parts
-from agent.cli.live import LiveStatus, show_live
+from agent.cli.live import show_live
+from agent.cli.screen import LiveStatus
 from agent.runtime.agent import Agent
 
 if TYPE_CHECKING:
