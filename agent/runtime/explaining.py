@@ -6,6 +6,7 @@ Reads the ledger and what one stat says; changes nothing. Times are UTC unix sec
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import LocalTrouble
@@ -13,11 +14,12 @@ from agent.folders import system
 from agent.model import FileState, LaneReason, TaskState
 from agent.rules.lifecycle import NEXT_STEP
 from agent.runtime.status import compose_status
-from agent.runtime.targets import find_target, find_task
+from agent.runtime.targets import find_target, find_task, tasks_of
 from agent.runtime.troubles import STOPPED
 from agent.runtime.unseen import Explanation, explain_unseen, place_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from agent.model import FileRecord, Settings, TaskRecord
@@ -39,6 +41,8 @@ AT_REST = frozenset(
         TaskState.EXPORTED,
         TaskState.FAILED,
         TaskState.ENDED_UNKNOWN,
+        TaskState.DISCARDED,
+        TaskState.SPLIT,
     }
 )
 """States in which nothing more happens by itself: no trouble of a lane keeps anything from happening."""
@@ -68,7 +72,7 @@ def explain(settings: Settings, ledger: Ledger | None, target: str, *, is_runnin
         "known": True,
         "state": state.value,
         "where": _where(settings, record, task),
-        "decides": _decides(settings, record, task),
+        "decides": _decides(settings, ledger, record, task),
         "next": _next(record, task, state),
         "blocked_by": blocked,
         "file": _file(settings, record) if record else None,
@@ -109,7 +113,7 @@ def _find(
     path = str(place.root.joinpath(*place.relative_path.split("/"))) if place and place.relative_path else target
     record = find_target(settings, ledger, path)
     if record is not None:
-        return record, ledger.task(record.task_id) if record.task_id else None
+        return record, next(iter(tasks_of(ledger, record)), None)
     task = _writer_of(ledger, place) if place is not None else None
     if task is None:
         return None, None
@@ -183,12 +187,14 @@ def _where(settings: Settings, record: FileRecord | None, task: TaskRecord | Non
     return text
 
 
-def _decides(settings: Settings, record: FileRecord | None, task: TaskRecord | None) -> str:
+def _decides(settings: Settings, ledger: Ledger, record: FileRecord | None, task: TaskRecord | None) -> str:
     sentences = []
     if record is not None:
         sentences.append(_file_decides(settings, record))
     if task is not None:
         sentences.append(_task_decides(task))
+    if record is not None:
+        sentences.append(_among(tasks_of(ledger, record)))
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -218,6 +224,15 @@ def _task_decides(task: TaskRecord) -> str:
     is_open = task.state is TaskState.PROCESSING and task.service_state
     said = f"The service said last: {task.service_state}." if is_open else ""
     return " ".join(text for text in (said, _sentence(task.detail)) if text)
+
+
+def _among(tasks: Sequence[TaskRecord]) -> str:
+    """Return how many of several tasks of a file are where: only one of them is shown."""
+    if len(tasks) < 2:  # noqa: PLR2004 -- several
+        return ""
+    counts = Counter(task.state.value for task in tasks)
+    told = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return f"The file became {len(tasks)} tasks: {told}."
 
 
 def _sentence(text: str) -> str:

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from agent.model import FileState, TaskState
 from agent.rules.naming import for_display
+from agent.runtime.targets import tasks_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.model import FileRecord, TaskRecord
     from agent.ports import Ledger
     from agent.submission.drop import Dropped
@@ -32,11 +35,11 @@ def fate_of(ledger: Ledger, dropped: Dropped) -> Fate:
     record = _record(ledger, dropped)
     if record is None:
         return Fate(NOT_SEEN)
-    task = ledger.task(record.task_id) if record.task_id else None
     if record.state is FileState.REJECTED:
         return _rejected(record)
-    if task is not None:
-        return _fate_of_task(record, task)
+    tasks = tasks_of(ledger, record)
+    if tasks:
+        return _fate_of_tasks(record, tasks)
     match record.state:
         case FileState.DUPLICATE:
             return Fate("duplicate", "the same content was accepted before", is_over=True, ok=True)
@@ -64,17 +67,23 @@ def _rejected(record: FileRecord) -> Fate:
     return Fate("error", f"{reason}: {_shown(record.detail)}", record.task_id, is_over=is_filed)
 
 
-def _fate_of_task(record: FileRecord, task: TaskRecord) -> Fate:
+def _fate_of_tasks(record: FileRecord, tasks: Sequence[TaskRecord]) -> Fate:
+    """Return what the first of a file's tasks says, which says most: with one still open, the file is not over."""
     is_filed = record.state is not FileState.SUBMITTED
+    task = tasks[0]
     match task.state:
         case TaskState.EXPORTED:
-            count = sum(planned.root == "output" for planned in task.plan)
+            count = sum(planned.root == "output" for each in tasks for planned in each.plan)
             message = f"{count} file{'' if count == 1 else 's'}" if count else _shown(task.detail)
             return Fate("exported", message, task.task_id, is_over=is_filed, ok=is_filed)
         case TaskState.FAILED:
             # Its source is on its way to error/; the row says so once it lies there.
             gone = record.state is FileState.GONE
             return Fate("failed", _shown(task.detail), task.task_id, is_over=gone)
+        case TaskState.DISCARDED:
+            return Fate("discarded", _shown(task.detail), task.task_id, is_over=is_filed, ok=is_filed)
+        case TaskState.SPLIT:  # into tasks of other files
+            return Fate("split", _shown(record.detail), task.task_id, is_over=is_filed)
         case TaskState.SUPERSEDED | TaskState.ENDED_UNKNOWN:
             return Fate(task.state.value, _shown(task.detail), task.task_id, is_over=True)
         case _ if task.held:

@@ -6,13 +6,25 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.model import TaskState
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agent.model import FileRecord, Settings, TaskRecord
     from agent.ports import Ledger
 
 SHORTEST_ID = 6
 """Digits of a file's id that are taken for one; fewer are as likely a name."""
 NOTE_SUFFIX = ".error.txt"
+_ENDS_BY_WEIGHT = (
+    TaskState.FAILED,
+    TaskState.ENDED_UNKNOWN,
+    TaskState.SUPERSEDED,
+    TaskState.EXPORTED,
+    TaskState.DISCARDED,
+)
+"""How tasks end, what an operator has to know of first."""
 
 
 def find_target(settings: Settings, ledger: Ledger, target: str, *, here: str = "") -> FileRecord | None:
@@ -45,6 +57,24 @@ def find_target(settings: Settings, ledger: Ledger, target: str, *, here: str = 
 def find_task(ledger: Ledger, target: str) -> TaskRecord | None:
     """Return the task of that id."""
     return ledger.task(target)
+
+
+def tasks_of(ledger: Ledger, record: FileRecord) -> Sequence[TaskRecord]:
+    """Return a file's tasks, the one that says most first: one that is open, one that failed, one that is exported.
+
+    Until its upload is split, the upload's own row speaks for it.
+    """
+    found = {task.task_id: task for task in ledger.find_tasks(file_key=record.key)}
+    named = ledger.task(record.task_id) if record.task_id else None
+    if named is not None:
+        found.setdefault(named.task_id, named)
+    tasks = [task for task in found.values() if task.state is not TaskState.SPLIT]
+    return sorted(tasks or found.values(), key=_weight)
+
+
+def _weight(task: TaskRecord) -> tuple[int, int]:
+    is_ended = task.ended_at is not None and task.state in _ENDS_BY_WEIGHT
+    return (_ENDS_BY_WEIGHT.index(task.state) + 1 if is_ended else 0, task.number)
 
 
 def _newest(ledger: Ledger, watch_folder: str, relative_path: str, place: str) -> FileRecord | None:

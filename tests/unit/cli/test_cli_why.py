@@ -218,3 +218,14 @@ def test_text_shows_where_what_and_next(known: KnownAgent, capsys: pytest.Captur
     assert command(known, "why", "Ta") == 0
     labels = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
     assert [label for label in labels if label.endswith(":")] == ["file:", "task:", "where:", "waits:", "next:"]
+
+
+def test_a_file_of_several_tasks_is_told_by_the_one_that_is_not_over(known: KnownAgent, why: Any) -> None:
+    known.ledger.commit(
+        archived("a", relative_path="mail.eml"),
+        task("Ta", state=TaskState.EXPORTED, ended_at=NOW, upload_id="U", number=1),
+        task("second", file_key="a", state=TaskState.REVIEWING, upload_id="U", number=2),
+    )
+    explained = why("mail.eml")
+    assert (explained["state"], explained["task"]["id"]) == ("reviewing", "second")
+    assert explained["decides"] == "The file became 2 tasks: 1 reviewing, 1 exported."

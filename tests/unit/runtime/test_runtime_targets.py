@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes.workbench import Workbench, pdf
+from fakes.workbench import PROJECT, Workbench, pdf
 
 from agent.errors import FileRefused
-from agent.model import FileRecord, Reason
-from agent.runtime.targets import find_target
+from agent.model import OPEN_TASK_STATES, FileRecord, Reason, TaskRecord, TaskState
+from agent.runtime.targets import find_target, tasks_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,3 +96,40 @@ def test_a_name_in_the_inbox_means_what_lies_there_now_before_what_lay_there(ben
     record = found(bench, str(bench.place("inbox") / "sub/a.pdf"))
     assert record is not None
     assert record.in_inbox
+
+
+def several(bench: Workbench, **states: TaskState) -> FileRecord:
+    """Give a file in archive/ tasks in these states, by id."""
+    record = bench.file("sub/a.pdf").change(task_id="first")
+    bench.ledger.commit(record)
+    for number, (task_id, state) in enumerate(states.items(), 1):
+        ended_at = None if state in OPEN_TASK_STATES else bench.clock.now()
+        row = TaskRecord(
+            task_id,
+            bench.folder.name,
+            PROJECT,
+            task_id,
+            state,
+            state_at=bench.clock.now(),
+            opened_at=bench.clock.now(),
+            file_key=record.key,
+            number=number,
+            ended_at=ended_at,
+            upload_id="an upload",
+        )
+        bench.ledger.commit(row)
+    return record
+
+
+@pytest.mark.parametrize("says_most", [TaskState.REVIEWING, TaskState.FAILED, TaskState.ENDED_UNKNOWN])
+def test_of_several_tasks_of_a_file_the_one_that_is_not_exported_says_most(
+    bench: Workbench, says_most: TaskState
+) -> None:
+    bench.ledger.commit(bench.ledger.find_tasks()[0].change(state=TaskState.SPLIT, ended_at=bench.clock.now()))
+    record = several(bench, first=TaskState.EXPORTED, second=says_most, third=TaskState.DISCARDED)
+    assert [task.task_id for task in tasks_of(bench.ledger, record)] == ["second", "first", "third"]
+
+
+def test_until_an_upload_is_split_its_own_row_speaks_for_its_files(bench: Workbench) -> None:
+    (task,) = tasks_of(bench.ledger, bench.file("sub/a.pdf"))
+    assert task.task_id == "task-0001"
