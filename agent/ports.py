@@ -285,9 +285,6 @@ class Ledger(Protocol):
     def root(self, watch_folder: str, kind: RootKind) -> RootRecord | None:
         """Return what is known of a root."""
 
-    def forget_roots(self, watch_folder: str | None = None) -> None:
-        """Forget the roots of one watch folder or of all: the next look adopts what is there."""
-
     def rename_watch_folder(self, old: str, new: str) -> None:
         """Give every row of `old` the name `new`; nothing where `old` has none."""
 

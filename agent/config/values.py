@@ -1,4 +1,4 @@
-"""Durations, sizes and file modes as people write them, to numbers and back; knows no file and no key."""
+"""Durations, sizes and file modes as people write them, to numbers; knows no file and no key."""
 
 from __future__ import annotations
 
@@ -39,15 +39,6 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-def format_duration(seconds: float) -> str:
-    """Return the shortest text that `parse_duration` reads as the same number of milliseconds."""
-    milliseconds = round(seconds * 1000)
-    for unit, length in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)):
-        if milliseconds and milliseconds % length == 0:
-            return f"{milliseconds // length}{unit}"
-    return f"{milliseconds}ms" if milliseconds else "0s"
-
-
 def parse_size(text: str) -> int:
     """Return bytes; KB is 1000 of them, KiB 1024, a bare number bytes. Raises ValueError with what is expected."""
     if not re.fullmatch(SIZE_PATTERN, text):
@@ -59,15 +50,6 @@ def parse_size(text: str) -> int:
     if size > LARGEST_SIZE:
         raise ValueError("expected a size below 8000000TiB")
     return size
-
-
-def format_size(size: int) -> str:
-    """Return the shortest text that `parse_size` reads as the same number of bytes."""
-    for unit in ("t", "g", "m", "k"):
-        for scale, suffix in ((_BINARY_BYTES[unit], "iB"), (_BYTES[unit], "B")):
-            if size and size % scale == 0:
-                return f"{size // scale}{unit.upper()}{suffix}"
-    return f"{size}B"
 
 
 def parse_mode(text: str) -> int | None:

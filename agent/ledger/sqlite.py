@@ -79,13 +79,6 @@ class SqliteLedger:
         """Set the settling columns of files in the inbox back to those of a file never looked at."""
         self._change(changes.execute(statements.FORGET_SETTLING))
 
-    def forget_roots(self, watch_folder: str | None = None) -> None:
-        """Forget the roots of one watch folder or of all."""
-        if watch_folder is None:
-            self._change(changes.execute(statements.FORGET_ROOTS))
-        else:
-            self._change(changes.execute(statements.FORGET_ROOTS_OF, (tables.escape(watch_folder),)))
-
     def rename_watch_folder(self, old: str, new: str) -> None:
         """Give every row of `old` the name `new`; roots known as `new` stay."""
         if old != new:

@@ -299,7 +299,6 @@ PUT_ROOT = (
     " SET path = excluded.path, identity = excluded.identity, marked = excluded.marked"
 )
 ROOT = "SELECT watch_folder, kind, path, identity, marked FROM roots WHERE watch_folder = ? AND kind = ?"
-FORGET_ROOTS = "DELETE FROM roots"
 FORGET_ROOTS_OF = "DELETE FROM roots WHERE watch_folder = ?"
 
 RENAMES = (

@@ -103,13 +103,8 @@ def examine(file: BinaryIO, size: int) -> Examination:
     return check_whole(file, size, kind)
 
 
-def is_head_written(file: BinaryIO, size: int) -> bool:
-    """Return False while the head is empty, all zeros, or just the beginning of a signature: the type comes later."""
-    return not _find_missing_head(file, size)
-
-
 def identify(file: BinaryIO, size: int) -> DocumentType | None:
-    """Return the type by content, None for no known one; only meaningful once `is_head_written`."""
+    """Return the type by content, None for no known one; only meaningful once the head is written (`examine`)."""
     head = _read_at(file, 0, min(size, HEAD_SIZE))
     if head[:4] in tiff.SIGNATURES:
         return DocumentType.TIFF

@@ -1,6 +1,6 @@
-"""The lives of a file and of a task: which state may follow which, what a crash makes of each, and what comes next.
+"""The lives of a file and of a task: which state may follow which, what a crash makes of a file, and what comes next.
 
-States are public names (design.md §3, `model.py`). Carries nothing out: stages do, and record what they did.
+States are public names (design.md §3, `model.states`). Carries nothing out: stages do, and record what they did.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from agent.model import FileState, TaskState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent.model import FileRecord, TaskRecord
+    from agent.model import FileRecord
 
 _IN_INBOX = frozenset({FileState.WAITING, FileState.STALLED, FileState.IGNORED, FileState.GONE})
 
@@ -126,15 +126,4 @@ def after_restart(record: FileRecord) -> FileState:
     """
     if record.state is FileState.SENDING:
         return FileState.WAITING if record.intent_at is None else FileState.UNKNOWN
-    return record.state
-
-
-def after_restart_of_task(record: TaskRecord) -> TaskState:
-    """Return the state a task is in once the process that exported it is dead.
-
-    What is staged durably is published under its names; anything less is thrown away, the lease given back, and
-    the export begins anew.
-    """
-    if record.state is TaskState.EXPORTING and not (record.staged or record.published):
-        return TaskState.PROCESSING
     return record.state

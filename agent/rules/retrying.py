@@ -170,10 +170,6 @@ class RefusalStreak:
         """Return the streak after one more file was refused by the service."""
         return RefusalStreak(self.refusals + 1)
 
-    def accepted(self) -> RefusalStreak:
-        """Return the streak after a file was accepted: none."""
-        return RefusalStreak()
-
     @property
     def stops(self) -> bool:
         """Tell whether the lane waits with `service_refuses_all`."""

@@ -44,14 +44,6 @@ def decode_tags(header: str) -> tuple[tuple[str, str], ...]:
     return tuple(_pair(tag) for tag in header.split("&"))
 
 
-def document_tags(
-    *, task_name: str, file_name: str, file_path: str | None, created_at: float, custom: Mapping[str, str], key: str
-) -> tuple[tuple[str, str], ...]:
-    """Return all tags of one document in the order they are sent; see `further_tags`."""
-    further = further_tags(file_path=file_path, created_at=created_at, custom=custom, key=key)
-    return (("task_name", task_name), ("file_name", file_name), *further.items())
-
-
 def further_tags(*, file_path: str | None, created_at: float, custom: Mapping[str, str], key: str) -> dict[str, str]:
     """Return the tags beside task_name and file_name, in order; these are what an `Upload` calls its tags.
 

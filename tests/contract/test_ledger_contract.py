@@ -556,19 +556,6 @@ def test_a_root_replaces_what_was_known_of_it(ledger: Ledger) -> None:
     assert ledger.root(HOSTILE, RootKind.OUTPUT) == output
 
 
-def test_roots_are_forgotten_of_one_folder_or_of_all(ledger: Ledger) -> None:
-    for name in ("a", "b", "c"):
-        ledger.commit(RootRecord(name, RootKind.INBOX, "/in", "1:1", marked=True))
-
-    def known() -> list[str]:
-        return [name for name in ("a", "b", "c") if ledger.root(name, RootKind.INBOX)]
-
-    ledger.forget_roots("a")
-    assert known() == ["b", "c"]
-    ledger.forget_roots()
-    assert known() == []
-
-
 def test_a_renamed_watch_folder_keeps_all_its_rows(ledger: Ledger) -> None:
     root = RootRecord("old", RootKind.INBOX, "/in", "1:1", marked=True)
     ledger.commit(file("a", watch_folder="old"), task("T", watch_folder="old"), root, Event(1.0, "old", "seen"))

@@ -142,13 +142,6 @@ class MemoryLedger:
 
         self._change(forget)
 
-    def forget_roots(self, watch_folder: str | None = None) -> None:
-        def forget() -> None:
-            kept = {place: root for place, root in self._tables.roots.items() if watch_folder not in (None, place[0])}
-            self._tables.roots = kept
-
-        self._change(forget)
-
     def rename_watch_folder(self, old: str, new: str) -> None:
         def rename() -> None:
             tables = self._tables

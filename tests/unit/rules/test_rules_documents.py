@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.model import DocumentType
-from agent.rules.documents import CONTENT_TYPES, Examination, Wholeness, check_whole, examine, identify, is_head_written
+from agent.rules.documents import CONTENT_TYPES, Examination, Wholeness, check_whole, examine, identify
 from agent.sandbox.samples import SAMPLES, read_sample
 
 MIB = 1024 * 1024
@@ -84,11 +84,6 @@ def test_a_head_that_is_not_written_yet_is_not_whole_and_of_no_wrong_type(data: 
     found = look(data)
     assert (found.kind, found.whole) == (None, False)
     assert found.detail
-    assert not is_head_written(io.BytesIO(data), len(data))
-
-
-def test_a_head_that_is_written_says_so() -> None:
-    assert is_head_written(io.BytesIO(PDF), len(PDF))
 
 
 def test_every_type_has_a_content_type() -> None:

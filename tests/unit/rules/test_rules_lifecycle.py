@@ -4,13 +4,12 @@ from itertools import pairwise
 
 import pytest
 
-from agent.model import FileRecord, FileState, Signature, TaskRecord, TaskState
+from agent.model import FileRecord, FileState, Signature, TaskState
 from agent.rules.lifecycle import (
     FILE_TRANSITIONS,
     NEXT_STEP,
     TASK_TRANSITIONS,
     after_restart,
-    after_restart_of_task,
     check_transition,
 )
 
@@ -20,10 +19,6 @@ ALL_STATES: list[FileState | TaskState] = [*FileState, *TaskState]
 def file_in(state: FileState, **changes: object) -> FileRecord:
     record = FileRecord("key", "invoices", "a.pdf", Signature("1:2", 3, 4), state, state_at=0.0, first_seen_at=0.0)
     return record.change(**changes)
-
-
-def task_in(state: TaskState, **changes: object) -> TaskRecord:
-    return TaskRecord("task", "invoices", "project", "a.pdf", state, state_at=0.0, opened_at=0.0).change(**changes)
 
 
 def test_every_state_has_its_transitions_and_says_what_comes_next() -> None:
@@ -104,21 +99,6 @@ def test_a_claim_without_an_intent_goes_back_to_waiting() -> None:
 @pytest.mark.parametrize("state", sorted(set(FileState) - {FileState.SENDING}))
 def test_every_other_file_is_where_it_was_after_a_crash(state: FileState) -> None:
     assert after_restart(file_in(state, intent_at=5.0)) is state
-
-
-@pytest.mark.parametrize(
-    ("done", "state"),
-    [({}, TaskState.PROCESSING), ({"staged": True}, TaskState.EXPORTING), ({"published": True}, TaskState.EXPORTING)],
-)
-def test_an_export_cut_by_a_crash_goes_on_once_it_is_staged_else_begins_anew(
-    done: dict[str, object], state: TaskState
-) -> None:
-    assert after_restart_of_task(task_in(TaskState.EXPORTING, **done)) is state
-
-
-@pytest.mark.parametrize("state", sorted(set(TaskState) - {TaskState.EXPORTING}))
-def test_every_other_task_is_where_it_was_after_a_crash(state: TaskState) -> None:
-    assert after_restart_of_task(task_in(state)) is state
 
 
 def test_every_state_after_a_crash_is_an_allowed_transition() -> None:

@@ -165,9 +165,3 @@ def refused(times: int) -> RefusalStreak:
 def test_ten_refusals_in_a_row_stop_the_lane() -> None:
     assert [refused(times).stops for times in (0, 9, 10, 11)] == [False, False, True, True]
     assert REFUSALS_THAT_STOP == 10
-
-
-def test_one_accepted_file_between_starts_the_count_again() -> None:
-    streak = refused(9).accepted()
-    assert not streak.refused().stops
-    assert not refused(12).accepted().stops
