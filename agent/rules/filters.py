@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 READY_PLACEHOLDERS = ("file_name", "stem")
+WAITS_FOR = "waits for "
+"""How what is said of a file begins whose ready file is not there."""
 
 _MEMBER = re.compile("(?P<first>.)(?:-(?P<last>.))?", re.DOTALL)
 

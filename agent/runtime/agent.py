@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from agent.model import FileState, RootKind
+from agent.rules.filters import WAITS_FOR
 from agent.rules.naming import for_display
 from agent.runtime.aftercare import Aftercare
 from agent.runtime.asking import AskingLoop
@@ -28,7 +29,7 @@ from agent.submission.inbox import Inbox
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.model import WatchFolder
+    from agent.model import FileRecord, WatchFolder
     from agent.runtime.parts import Parts
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ GRACE = 20.0
 
 OPEN_TASKS = 1_000_000
 """Open tasks of a watch folder looked through: held ones say nothing about the others."""
+WAITING_FILES = 10_000
+"""Files of a watch folder looked through for one that is worth waiting for."""
 BUSY = (FileState.WAITING, FileState.SENDING, FileState.UNKNOWN)
 UNFINISHED = (
     FileState.STALLED,
@@ -221,13 +224,31 @@ class Agent:
         if len(self._parts.files_in_hand) or len(self._parts.tasks_in_hand):
             return False
         for folder in self._parts.settings.watch_folders if self.submits else ():
-            if ledger.find_files(watch_folder=folder.name, states=BUSY, limit=1):
-                return False
-            if ledger.find_files(watch_folder=folder.name, to_file=True, limit=1):
-                return False
+            # Mostly one row says enough: this is asked ten times a second, of a backlog of any size.
+            for limit in (1, WAITING_FILES):
+                under_way = [
+                    *ledger.find_files(watch_folder=folder.name, states=BUSY, limit=limit),
+                    *ledger.find_files(watch_folder=folder.name, to_file=True, limit=limit),
+                ]
+                if any(self._may_go_on(record, folder) for record in under_way):
+                    return False
         if not self.exports or self._export_loop is None:
             return True
         return not self._own_open_tasks() and self._export_loop.polls > 0
+
+    def _may_go_on(self, record: FileRecord, folder: WatchFolder) -> bool:
+        """Return whether a file is waited for: for its ready file, or where others hold it, not beyond `stalled_after`.
+
+        Only one that was looked at, or tried to be moved, in vain: a slow machine gives up nothing.
+        """
+        clock = self._parts.clock
+        if record.filing and record.filed_at is None:
+            is_recent = clock.now() - record.state_at < folder.stalled_after
+            return is_recent or not self._cares[folder.name].is_held_by_others(record.key)
+        if record.state is not FileState.WAITING or record.unchanged_since is None:
+            return True
+        is_recent = clock.monotonic() - record.unchanged_since < folder.stalled_after
+        return is_recent or not record.detail.startswith(WAITS_FOR)
 
     def _own_open_tasks(self) -> bool:
         """Return whether an export may still come; a held one waits for the operator, without an output none comes."""

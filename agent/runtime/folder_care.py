@@ -78,6 +78,10 @@ class FolderCare:
             remove_left_behind(self._folder, self._parts.ledger)
         self.is_prepared = True
 
+    def is_held_by_others(self, key: str) -> bool:
+        """Tell whether a move was tried in vain: others hold the file, or it alone may not be moved."""
+        return key in self._file_again
+
     def step(self) -> float:
         """Do what is due and return the seconds until the next look."""
         if not self.is_prepared:
@@ -128,8 +132,8 @@ class FolderCare:
             self._open(lane)
         except FileBusy as busy:
             lane.leave()
-            self._file_again[record.key] = self._clock.monotonic() + REFILE_AFTER
             self._say_why(record, busy.message)
+            self._file_again[record.key] = self._clock.monotonic() + REFILE_AFTER
         except LaneTrouble as trouble:
             lane.failed(trouble)
         except StaleRecord:

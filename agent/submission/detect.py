@@ -16,7 +16,7 @@ from agent.folders import system
 from agent.folders.scanning import scan
 from agent.folders.trouble import any_local_trouble
 from agent.model import Event, FileRecord, FileState, Irregular, Sighting
-from agent.rules.filters import FilterVerdict, ready_file_for
+from agent.rules.filters import WAITS_FOR, FilterVerdict, ready_file_for
 from agent.rules.naming import fill_placeholders, for_display
 from agent.rules.settling import Observation, Verdict
 from agent.rules.tags import as_told
@@ -301,9 +301,9 @@ class Detect:
         ready_file = ready_file_for(self._folder.ready_file, relative_path)
         name = for_display(ready_file.rsplit("/", 1)[-1])
         try:
-            return f"waits for {name}" if self._sight(ready_file) is None else ""
+            return f"{WAITS_FOR}{name}" if self._sight(ready_file) is None else ""
         except FileBusy as busy:
-            return f"waits for {name}: {busy.message}"
+            return f"{WAITS_FOR}{name}: {busy.message}"
 
     def _look_at_announced(self, ready_files: set[str]) -> None:
         """Make every file due now that waits for one of these ready files (folded paths)."""

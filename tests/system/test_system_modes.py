@@ -160,6 +160,26 @@ def test_once_exits_1_with_a_list_of_what_is_stalled_in_error_and_open(site: Sit
     assert sha256((site.archive / "good.pdf").read_bytes()) == sha256(good)
 
 
+def test_once_does_not_wait_for_a_ready_file_that_does_not_come(site: Site) -> None:
+    site.configure(ready_file="{file_name}.ready")
+    site.drop("one.pdf")
+
+    done = site.command("run", "--once")
+
+    assert (done.returncode, done.stdout) == (1, "waiting   scans: one.pdf: waits for one.pdf.ready\n")
+
+
+def test_once_does_not_wait_for_a_move_that_cannot_be_made(site: Site) -> None:
+    site.archive.mkdir()
+    (site.archive / "sub").write_bytes(b"a file where the folder should be")
+    site.drop("sub/one.pdf")
+
+    done = site.command("run", "--once")
+
+    assert done.returncode == 1
+    assert done.stdout.startswith("submitted scans: sub/one.pdf: ")
+
+
 def test_once_says_what_a_service_that_is_away_leaves_undone(site: Site, sandbox: SandboxServer) -> None:
     sandbox.sandbox.faults.add(Fault(403, method="POST", path="/tasks", times=None))
     site.drop("one.pdf")
