@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from agent.errors import LedgerMissing, LocalTrouble, TaskFatal
 from agent.folders import publishing
 from agent.folders.roots import read_marker
+from agent.rules.naming import base_name
 from agent.runtime.operations import PAUSES_NOTE, paused
 
 if TYPE_CHECKING:
@@ -109,23 +110,24 @@ def remove_left_behind(folder: WatchFolder, ledger: Ledger) -> None:
     Only below roots that carry our marker: in those of another agent they are of exports under way. Nothing may be
     staged meanwhile. Raises LedgerUnavailable.
     """
+    # By their names, of 64 random bits: copies that lie below the output are found from there too.
     keep = {
-        (planned.root, planned.staged)
+        base_name(planned.staged)
         for record in ledger.find_tasks(watch_folder=folder.name, is_open=True, limit=OPEN_TASKS)
         if record.staged and not record.published
         for planned in record.plan
     }
     places = [
-        ("output", folder.output, folder.output),
-        ("archive", folder.export.archive, folder.output),
-        ("", folder.archive, folder.inbox),
-        ("", folder.error, folder.inbox),
+        (folder.output, folder.output),
+        (folder.export.archive, folder.output),
+        (folder.archive, folder.inbox),
+        (folder.error, folder.inbox),
     ]
-    for name, root, owner in places:
+    for root, owner in places:
         if root is None or owner is None or not _is_there(root) or not _is_ours(owner, ledger):
             continue
         for staged in list(publishing.find_staged(root)):
-            if (name, staged) not in keep:
+            if base_name(staged) not in keep:
                 _discard(root, staged)
 
 

@@ -66,6 +66,20 @@ def test_what_a_staged_export_will_roll_forward_is_kept(bench: Workbench) -> Non
     assert (kept.exists(), left.exists()) == (True, False)
 
 
+def test_the_copies_a_staged_export_will_roll_forward_are_kept_where_they_lie_below_the_output(tmp_path: Path) -> None:
+    folder = watch_folder(tmp_path)
+    copies = tmp_path / "invoices" / "output" / "copies"
+    bench = Workbench(tmp_path, replace(folder, export=replace(folder.export, archive=copies)))
+    bench.scan()
+    bench.export_loop.step()
+    killed_once(bench)
+    plan = (PlannedFile("a.csv", "a.csv", STAGED, FileSource.CONTENT, root="archive"),)
+    bench.ledger.commit(task(staged=True, plan=plan))
+    kept, left = litter(copies), litter(copies, OTHER)
+    bench.recover()
+    assert (kept.exists(), left.exists()) == (True, False)
+
+
 @pytest.mark.parametrize("changes", [{"staged": False}, {"staged": True, "published": True}])
 def test_what_no_export_will_need_is_not_kept(bench: Workbench, changes: dict[str, bool]) -> None:
     killed_once(bench)
