@@ -21,7 +21,7 @@ from agent.errors import LocalTrouble
 from agent.folders.system import hide, identity, irregularity, publish_without_replacing, sync_folder
 from agent.folders.trouble import local_trouble
 from agent.model import LaneReason, RootKind, RootRecord
-from agent.rules.naming import for_display
+from agent.rules.naming import for_display, staged_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -206,7 +206,7 @@ def _stage_and_publish(root: Path, ledger_id: str) -> str:
 def _stage_marker(root: Path, ledger_id: str) -> Path:
     """Write the marker under a staged name: nobody ever reads half a marker, not after a power loss either."""
     # One name for one ledger: what a crash cut off is written anew, not left lying.
-    staged = root / f"{MARKER}-{ledger_id[:16]}.part"
+    staged = root / staged_name(ledger_id[:16])
     staged.unlink(missing_ok=True)
     # Readable for everybody: another agent's account has to see whose folder this is.
     handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o644)

@@ -32,6 +32,7 @@ from agent.folders.trouble import (
     windows_code,
 )
 from agent.model import Irregular, LaneReason, Sighting, Signature
+from agent.rules.naming import staged_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,7 +156,7 @@ class Folder:
 
     def is_writable(self) -> bool:
         """Tell whether names may be added and removed here, by making a file that vanishes with its handle."""
-        name = f".fsagent-{os.urandom(8).hex()}.part"
+        name = staged_name(os.urandom(8).hex())
         try:
             handle = calls.open_handle(
                 self._of(name),

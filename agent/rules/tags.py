@@ -9,13 +9,14 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from agent.rules.form_names import as_utf8
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 RESERVED_TAGS = ("task_name", "file_name", "file_path", "file_created_time", "fsagent_key")
 """Set by the agent; `tags:` of the configuration may not name them."""
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _ENCODED = re.compile(r"[%&=+\x00-\x1f\x7f]|[^\x00-\x7f]")
 _NOT_IN_A_HEADER = re.compile(r"[^\x20-\x7e]")
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -61,7 +62,7 @@ def further_tags(*, file_path: str | None, created_at: float, custom: Mapping[st
 
 def as_told(text: str) -> str:
     """Return text as the service is told it: what was no UTF-8 in a file name (a lone surrogate) becomes U+FFFD."""
-    return _SURROGATE.sub("\ufffd", text)
+    return as_utf8(text)
 
 
 def _encoded(text: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.model import TaskState
+from agent.rules.naming import NOTE_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 SHORTEST_ID = 6
 """Digits of a file's id that are taken for one; fewer are as likely a name."""
-NOTE_SUFFIX = ".error.txt"
 _ENDS_BY_WEIGHT = (
     TaskState.FAILED,
     TaskState.ENDED_UNKNOWN,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import LocalTrouble
 from agent.folders import system
+from agent.folders.roots import MARKER
 from agent.rules.filters import JUNK_FILES, Filter, FilterVerdict
 from agent.rules.naming import base_name, is_staged_name
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from agent.model import Settings, WatchFolder
 
-MARKER = ".fsagent"
 EVERYTHING = ("**/*", "*")
 SUBMIT_HINT = "To send it: fsagent submit FILE --watch-folder NAME, or copy it into an inbox."
 

@@ -1,6 +1,6 @@
 """Every point where the client assumes what the documentation of the Tasks API leaves open (apis.md, [ASSUME]).
 
-The client is tolerant about these, the sandbox strict (`sandbox.assumptions` says the same from the other side).
+The client is tolerant about these, the sandbox strict (`sandbox.aluma.assumptions` says the same from the other side).
 
 - Any 2xx is success; which one is documented for few calls.
 - List Tasks without a filter shows every state, on one page; its filters may be ignored, so all is filtered again.
