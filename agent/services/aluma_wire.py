@@ -5,7 +5,6 @@ Pure functions over parsed JSON; no request is made here.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import TaskFatal
@@ -13,22 +12,20 @@ from agent.model import ExportFile, ExportSpecification, FileSource, Project, Se
 from agent.rules.tags import encode_tags
 from agent.services.aluma_assumptions import LOOKUP_SLACK
 from agent.services.answers import shown
+from agent.services.reading import is_id, read_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from agent.model import Lookup
 
-_LONGEST_ID = 512
 _KEY_TAG = "fsagent_key"
 
 
 def task_id_of(document: Any) -> str | None:
     """Return the id of a task document; None where there is none that could be used."""
     value = document.get("id") if isinstance(document, dict) else None
-    # Dots alone would be a path, whatever is quoted.
-    usable = isinstance(value, str) and value.isprintable() and 0 < len(value) <= _LONGEST_ID and value.strip(". ")
-    return value if usable else None
+    return value if is_id(value) else None
 
 
 def read_task(document: Any) -> Task | None:
@@ -68,17 +65,6 @@ def _state(value: Any) -> ServiceTaskState:
         return ServiceTaskState(value)
     except ValueError:
         return ServiceTaskState.UNRECOGNISED
-
-
-def read_time(value: Any) -> float | None:
-    """Return UTC unix seconds of an ISO time; None for what is none (seed 002 shows "16:38:66Z")."""
-    if not isinstance(value, str) or len(value) > 64:  # noqa: PLR2004 -- longer than any time
-        return None
-    try:
-        moment = datetime.fromisoformat(value.strip())
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
 
 
 def _text(document: Mapping[str, Any], key: str) -> str:

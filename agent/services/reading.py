@@ -71,12 +71,16 @@ def status_of(document: Any) -> str:
 
 
 def time_of(document: Any, name: str) -> float | None:
-    """Return UTC unix seconds of an ISO time; None for what is none."""
-    value = text_of(document, name).strip()
-    if not value or len(value) > _LONGEST_TIME:
+    """Return UTC unix seconds of an ISO time member; None for what is none."""
+    return read_time(text_of(document, name))
+
+
+def read_time(value: Any) -> float | None:
+    """Return UTC unix seconds of an ISO time; None for what is none (seed 002 shows "16:38:66Z")."""
+    if not isinstance(value, str) or len(value) > _LONGEST_TIME:
         return None
     try:
-        moment = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(value.strip())
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None

@@ -13,7 +13,7 @@ from system.sites import wait_until
 from agent.sandbox.aluma.settings import DEMO_PROJECT_ID, AlumaSettings
 from agent.sandbox.faults import Dropped, Ending, Fault, Spoiled
 from agent.sandbox.server import SandboxServer
-from agent.services.aluma_wire import read_time
+from agent.services.reading import read_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

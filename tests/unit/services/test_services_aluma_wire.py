@@ -7,7 +7,8 @@ import pytest
 
 from agent.errors import TaskFatal
 from agent.model import ExportFile, FileSource, Lookup, ServiceTaskState, Task
-from agent.services.aluma_wire import matching, read_projects, read_specification, read_task, read_tasks, read_time
+from agent.services.aluma_wire import matching, read_projects, read_specification, read_task, read_tasks
+from agent.services.reading import read_time
 
 SEED_TASK = {
     "id": "SWdh86taQhKwwpY0HUKD7Q",
