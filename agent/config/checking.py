@@ -118,6 +118,11 @@ def _check_support(checked: Configuration, findings: Findings) -> None:
             "only webhooks are served there (service.webhook_secret); a status page is not yet supported: write null",
             secret,
         )
+    if checked.web.token_file is not None:
+        findings.problem(
+            ("web", "token_file"),
+            "webhooks need no token, and a status page is not yet supported: write null",
+        )
     if checked.service.webhook_secret is not None and checked.web.listen is None:
         findings.problem(
             secret, "webhooks need an address to arrive at: give web.listen, such as 127.0.0.1:8765", listen

@@ -180,7 +180,7 @@ class WebSection(Section):
     """What the agent serves by HTTP: webhooks; a status page is not yet supported."""
 
     listen: Listen | None = _key(None, "address for webhooks, null: off; a status page is not yet supported")
-    token_file: PathText | None = _key(None, "a file with the token of the status page")
+    token_file: PathText | None = _key(None, "the token of a status page, not yet supported")
 
 
 class LoggingSection(Section):

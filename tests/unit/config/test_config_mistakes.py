@@ -239,6 +239,13 @@ ONE_MISTAKE: dict[str, tuple[str, int, int, str, str]] = {
         "web.listen",
         "a status page is not yet supported",
     ),
+    "token of a status page": (
+        added("web: {token_file: token}\n"),
+        8,
+        19,
+        "web.token_file",
+        "a status page is not yet supported",
+    ),
     # YAML
     "tab": (replaced("  client_id", "\tclient_id"), 2, 1, "", "a tab where only spaces may indent"),
     "indentation": (replaced("  client_secret", " client_secret"), 3, 2, "", "not valid YAML"),
