@@ -131,7 +131,7 @@ class Agent:
         worker = self._add(f"detecting {inbox.folder.name}", detecting.step)
         detecting.wake = worker.wake
         self._detecting.append(detecting)
-        self._supervisor.watch_inbox(inbox)
+        self._supervisor.watch_inbox(inbox, answers_again=detecting.answers_again)
 
     def _add_asking(self) -> None:
         self._asking = AskingLoop(self._parts, made_ready=self._wake_export, exports=self._parts.exports)

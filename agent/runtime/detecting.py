@@ -55,6 +55,8 @@ class Detecting:
         self._hints: dict[str, None] = {}
         self._next_scan = 0.0
         self._earliest_scan = 0.0
+        self._was_silent = False
+        """Whether the inbox did not answer during the present scan, or the last one."""
         self._next_check = 0.0
         self._watcher: Watcher | None = None
         self.wake: Callable[[], None] = lambda: None
@@ -92,6 +94,12 @@ class Detecting:
         with self._lock:
             self._next_scan = 0.0
         self.wake()
+
+    def answers_again(self) -> None:
+        """Scan at once after a time without an answer: a scan that hung took long, but cost its share nothing."""
+        with self._lock:
+            self._was_silent = True
+        self.rescan()
 
     def step(self) -> float:
         """Do what is due and return the seconds until something is."""
@@ -163,6 +171,7 @@ class Detecting:
         started = self._clock.monotonic()
         with self._lock:
             self._next_scan = float("inf")  # a hint from here on asks for another one
+            self._was_silent = False
         pause = AFTER_FAILED_SCAN
         try:
             outcome = self._detect.scan()
@@ -173,7 +182,7 @@ class Detecting:
         finally:  # whatever ended it, a ledger that is full too: there is a next one
             ended = self._clock.monotonic()
             with self._lock:
-                self._earliest_scan = ended + SCAN_SHARE * (ended - started)
+                self._earliest_scan = ended + (0.0 if self._was_silent else SCAN_SHARE * (ended - started))
                 self._next_scan = max(min(self._next_scan, ended + max(SCAN_SOON, pause)), self._earliest_scan)
         self.scans += 1
         self.unreadable_count = outcome.unreadable_count

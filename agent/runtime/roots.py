@@ -100,7 +100,8 @@ def recognise_inbox(folder: WatchFolder, ledger: Ledger) -> None:
 class RootWatch:
     """Asks the folders of one lane again and again; `step` runs in a thread of its own, and hangs with them.
 
-    `look` tells whether the lane may touch them; it keeps the lane's troubles itself, all but the silence.
+    `look` tells whether the lane may touch them; it keeps the lane's troubles itself, all but the silence. `changed` is
+    called where its answer is another one, `answers_again` after a silence that was told.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class RootWatch:
         what: str,
         clock: Clock,
         changed: Callable[[], None] = lambda: None,
+        answers_again: Callable[[], None] = lambda: None,
     ) -> None:
         self._look = look
         self._lane = lane
@@ -119,6 +121,7 @@ class RootWatch:
         self._what = what
         self._clock = clock
         self._changed = changed
+        self._answers_again = answers_again
         self._asked_at: float | None = None
         self._told = False
         self._is_healthy = False
@@ -134,6 +137,7 @@ class RootWatch:
             self._told = False
             if healthy:
                 self._lane.succeeded()
+            self._answers_again()
         if healthy != self._is_healthy:
             self._is_healthy = healthy
             self._changed()

@@ -40,17 +40,32 @@ class Supervisor:
         self._inboxes: list[tuple[str, RootWatch]] = []
         self._outputs: list[RootWatch] = []
 
-    def watch_inbox(self, inbox: Inbox) -> None:
+    def watch_inbox(self, inbox: Inbox, *, answers_again: Callable[[], None]) -> None:
         """Notice where an inbox, or an archive/ or error/ elsewhere, does not answer."""
-        self._watch_source(inbox, inbox.root, LaneReason.INBOX_MISSING, f"The inbox {inbox.root}")
+        what = f"The inbox {inbox.root}"
+        self._watch_source(inbox, inbox.root, LaneReason.INBOX_MISSING, what, answers_again=answers_again)
         for path in inbox.excluded:
             if not path.is_relative_to(inbox.root):
                 self._watch_source(inbox, path, LaneReason.IO_ERROR, f"The folder {path}")
 
-    def _watch_source(self, inbox: Inbox, path: Path, reason: LaneReason, what: str) -> None:
+    def _watch_source(
+        self,
+        inbox: Inbox,
+        path: Path,
+        reason: LaneReason,
+        what: str,
+        *,
+        answers_again: Callable[[], None] = lambda: None,
+    ) -> None:
         name = inbox.folder.name
-        lane = self._parts.lanes.submission(name)
-        watch = RootWatch(lambda: answers(path), lane=lane, reason=reason, what=what, clock=self._parts.clock)
+        watch = RootWatch(
+            lambda: answers(path),
+            lane=self._parts.lanes.submission(name),
+            reason=reason,
+            what=what,
+            clock=self._parts.clock,
+            answers_again=answers_again,
+        )
         self._inboxes.append((name, watch))
         self._add(f"watch of {path.name} of {name}", watch.step)
 

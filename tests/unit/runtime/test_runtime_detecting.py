@@ -79,6 +79,26 @@ def test_an_inbox_that_goes_away_between_two_looks_is_the_lanes_trouble(bench: W
     assert bench.file("a.pdf").ready
 
 
+@pytest.mark.parametrize("order", ["it answers, then the scan ends", "the scan ends, then it answers"])
+def test_a_scan_in_an_inbox_that_did_not_answer_for_an_hour_does_not_put_the_next_one_off(
+    bench: Workbench, detecting: Detecting, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    def hang(*_: object) -> Iterator[None]:
+        bench.clock.advance(3600)
+        if order == "it answers, then the scan ends":
+            detecting.answers_again()
+        yield from ()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scanning.Scan, "_look_through", hang)
+        live(bench, detecting, 3600)
+    bench.drop("a.pdf")
+    if order == "the scan ends, then it answers":
+        detecting.answers_again()
+    live(bench, detecting, 20)
+    assert bench.file("a.pdf").ready
+
+
 def test_a_folder_that_cannot_be_read_keeps_no_scan_from_counting(
     bench: Workbench, detecting: Detecting, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -160,6 +160,7 @@ class Share:
         self.asked = threading.Event()
         self.answered = threading.Event()
         self.changes = 0
+        self.returns = 0
         self.watch = RootWatch(
             self._look,
             lane=self.lane,
@@ -167,6 +168,7 @@ class Share:
             what="The output /srv/exports",
             clock=self.clock,
             changed=self._change,
+            answers_again=self._return,
         )
 
     def _look(self) -> bool:
@@ -176,6 +178,9 @@ class Share:
     def _change(self) -> None:
         self.changes += 1
 
+    def _return(self) -> None:
+        self.returns += 1
+
     @contextmanager
     def hanging(self) -> Iterator[None]:
         """Look in a thread of its own, which ends with the block, and long enough ago."""
@@ -183,9 +188,11 @@ class Share:
         thread.start()
         assert self.asked.wait(10.0)
         self.clock.advance(ANSWER_PATIENCE + 1.0)
-        yield
-        self.answered.set()
-        thread.join(10.0)
+        try:
+            yield
+        finally:
+            self.answered.set()
+            thread.join(10.0)
 
 
 @pytest.fixture
@@ -201,7 +208,7 @@ def test_a_root_that_answers_is_healthy_and_whoever_waits_for_it_is_woken(share:
     share.answered.set()
     share.watch.step()
     share.watch.step()
-    assert (share.watch.is_healthy(), share.changes) == (True, 1)
+    assert (share.watch.is_healthy(), share.changes, share.returns) == (True, 1, 0)
 
 
 def test_a_root_that_does_not_answer_makes_its_lane_wait_and_say_so(share: Share) -> None:
@@ -217,6 +224,7 @@ def test_once_it_answers_again_its_lane_opens(share: Share) -> None:
         share.watch.supervise()
     assert (share.watch.is_healthy(), share.lane.state.reason) == (True, None)
     assert not share.watch.supervise()
+    assert share.returns == 1
 
 
 def test_a_root_that_takes_its_time_is_not_silent(share: Share) -> None:
