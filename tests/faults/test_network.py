@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from system.sites import wait_until
-from system.test_system_service_trouble import unused_port
+from system.sites import unused_port, wait_until
 
 from agent.sandbox.faults import Fault
 from faults.certificates import Authority, outdated

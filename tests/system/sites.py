@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
+import socket
 import subprocess
 import sys
 import threading
@@ -59,6 +61,18 @@ def wait_until(
             raise AssertionError(f"did not happen within {seconds:g} s: {what() if callable(what) else what}")
         never.wait(0.04)
     return found
+
+
+def unused_port() -> int:
+    """Return a port nobody listens on, and none a system gives away by itself: it stays free until the test needs it.
+
+    Whoever asks for any port gets one from 32768 on by Linux, from 49152 on elsewhere.
+    """
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise AssertionError("all ports are in use")
 
 
 def pdf(mark: str, *, size: int = 0) -> bytes:
@@ -186,7 +200,11 @@ class SandboxProcess:
 
     def __init__(self, folder: Path) -> None:
         self._process = Process("sandbox", "--port", "0", "--delay", "60ms", "--control", log=folder / "sandbox.log")
-        wait_until(lambda: "project_id" in self._process.output)
+        try:
+            wait_until(lambda: "project_id" in self._process.output)
+        except BaseException:
+            self._process.kill()
+            raise
         answers = self._process.output
         self.url = next(line.removeprefix("url: ") for line in answers.splitlines() if line.startswith("url: "))
 
@@ -198,7 +216,8 @@ class SandboxProcess:
 
     def stop(self) -> None:
         """Stop it."""
-        self._process.stop()
+        with self._process:
+            self._process.stop()
 
 
 def sections_for(settings: AnySettings, *, url: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -75,7 +75,7 @@ def test_killed_between_publishing_and_completing_the_same_files_are_completed(
     content = site.drop("one.pdf")
     sandbox.sandbox.faults.add(Fault(503, method="PUT", path="/tasks/*/complete*", times=None))
     with site.run() as running:
-        wait_until(lambda: site.exported("one.csv"))
+        wait_until(lambda: site.exported("one.pdf", "one.csv", "one.json"))
         running.kill()
     before = {name: (site.output / name).stat().st_ino for name in ("one.pdf", "one.csv", "one.json")}
     sandbox.sandbox.faults.clear()
@@ -112,7 +112,7 @@ def test_an_idle_agent_ends_soon_on_a_signal(site: Site, number: signal.Signals)
     with site.run() as running:
         wait_until(lambda: "fsagent runs" in running.log)
         running.process.send_signal(number)
-        assert running.wait(5) == 0
+        assert running.wait(15) == 0  # requests under way would have 20
 
 
 def test_what_was_dropped_while_no_agent_ran_is_found_at_start(site: Site) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.sandbox.samples import BROKEN, DELIVERY_NOTE, INVOICE, read_sample
-from system.sites import Site, document_for, pdf, sha256, tiff, tree, wait_until
+from system.sites import PATIENCE, Site, document_for, pdf, sha256, tiff, tree, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,9 +90,9 @@ def test_a_refused_file_dropped_again_whole_is_sent(site: Site) -> None:
 
 
 def test_a_file_written_with_pauses_longer_than_a_look_is_sent_once_and_whole(site: Site) -> None:
-    site.configure(settle="400ms", stalled_after="2s", give_up_after="20s")
+    site.configure(settle="400ms", stalled_after="2s", give_up_after="5m")
     parts = [read_sample(INVOICE)[start : start + 400] for start in range(0, len(read_sample(INVOICE)), 400)]
-    pause = threading.Event()
+    pause, is_neighbour_sent = threading.Event(), threading.Event()
     neighbours = {}
 
     def write_slowly() -> None:
@@ -102,14 +102,19 @@ def test_a_file_written_with_pauses_longer_than_a_look_is_sent_once_and_whole(si
                 file.flush()
                 # Twice longer than settle: then only the structure tells that more is to come.
                 pause.wait(0.8 if number in {2, 5} else 0.15)
+                if number == len(parts) - 2:
+                    is_neighbour_sent.wait(PATIENCE)
 
     writer = threading.Thread(target=write_slowly)
     with site.run() as running:
         writer.start()
         neighbours[GOOD] = site.drop(GOOD)
-        wait_until(lambda: GOOD in site.tasks())
-        assert (site.inbox / "slow.pdf").exists()
-        writer.join()
+        try:
+            wait_until(lambda: GOOD in site.tasks())
+            assert (site.inbox / "slow.pdf").exists()
+        finally:
+            is_neighbour_sent.set()
+            writer.join()
         site.wait_done(tasks=2)
         running.stop()
 
@@ -117,7 +122,7 @@ def test_a_file_written_with_pauses_longer_than_a_look_is_sent_once_and_whole(si
 
 
 def test_a_file_that_is_not_whole_shows_as_stalled_before_it_is_given_up(site: Site) -> None:
-    site.configure(give_up_after="30s")
+    site.configure(give_up_after="5m")
     site.drop("half.pdf", read_sample(BROKEN))
     good = site.drop(GOOD)
 
@@ -235,7 +240,7 @@ def test_a_hard_link_to_a_strangers_file_is_ignored(site: Site, tmp_path: Path) 
 
     with site.run() as running:
         site.wait_done(tasks=1)
-        wait_until(lambda: site.files()["linked.pdf"].state.value == "ignored")
+        wait_until(lambda: (found := site.files().get("linked.pdf")) and found.state.value == "ignored")
         running.stop()
 
     assert [task["sha256"] for task in site.describe()] == [sha256(good)]

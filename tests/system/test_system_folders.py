@@ -138,7 +138,7 @@ def test_a_file_waits_for_its_ready_file_and_takes_it_along(site: Site) -> None:
     site.drop("two.pdf.ready", b"")
     with site.run() as running:
         wait_until((site.archive / "two.pdf.ready").exists)
-        assert "one.pdf.ready" in site.files()["sub/one.pdf"].detail
+        wait_until(lambda: (found := site.files().get("sub/one.pdf")) and "one.pdf.ready" in found.detail)
         assert site.tasks().keys() == {"two.pdf"}
         site.drop("sub/one.pdf.ready", b"")
         site.wait_done(tasks=2)
@@ -281,7 +281,7 @@ def test_an_archive_elsewhere_gets_the_same_tree(site: Site, tmp_path: Path) -> 
 
 
 def test_a_file_removed_before_it_settles_is_forgotten(site: Site) -> None:
-    site.configure(settle="5s")
+    site.configure(settle="1h")
     site.drop("fleeting.pdf")
     with site.run() as running:
         wait_until(lambda: site.files().get("fleeting.pdf"))

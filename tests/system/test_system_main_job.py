@@ -68,11 +68,15 @@ class Reader(threading.Thread):
 
     def run(self) -> None:
         while not self._end.is_set():
-            for folder, _, names in os.walk(self._output):
-                for name in names:
-                    if name.endswith(".csv") and os.path.join(folder, name) not in self.seen:  # noqa: PTH118 -- a key
-                        self._look_for_document(folder, name)
+            self._look()
             self._end.wait(0.001)
+        self._look()
+
+    def _look(self) -> None:
+        for folder, _, names in os.walk(self._output):
+            for name in names:
+                if name.endswith(".csv") and os.path.join(folder, name) not in self.seen:  # noqa: PTH118 -- a key
+                    self._look_for_document(folder, name)
 
     def _look_for_document(self, folder: str, name: str) -> None:
         self.seen.add(os.path.join(folder, name))  # noqa: PTH118 -- a key

@@ -184,7 +184,7 @@ def test_once_says_what_a_service_that_is_away_leaves_undone(site: Site, sandbox
     sandbox.sandbox.faults.add(Fault(403, method="POST", path="/tasks", times=None))
     site.drop("one.pdf")
 
-    done = site.command("run", "--once", "--wait", "1s")
+    done = site.command("run", "--once", "--wait", "3s")
 
     assert done.returncode == 1
     assert "one.pdf" in done.stdout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import pytest
 from agent.sandbox.aluma.settings import AlumaSettings
 from agent.sandbox.faults import Fault
 from agent.sandbox.server import SandboxServer
-from system.sites import QUICK_SANDBOX, Site, document_for, wait_until
+from system.sites import QUICK_SANDBOX, Site, document_for, unused_port, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,14 +39,8 @@ def assert_status_says(site: Site, reason: str, *, began: float) -> None:
     said = [entry for entry in status["reasons"] if entry["reason"] == reason]
     assert said, status["reasons"]
     assert began - 1 <= said[0]["since"] <= time.time()
-    assert status["totals"]["waiting"] == len(NAMES)
-
-
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    # One of them may just be tried again.
+    assert status["totals"]["waiting"] + status["totals"]["sending"] == len(NAMES)
 
 
 def test_a_service_that_is_down_at_start_gets_everything_once_it_is_there(tmp_path: Path) -> None:
@@ -115,7 +108,7 @@ def test_while_uploads_are_refused_nothing_moves_and_all_is_sent_once_afterwards
 
 
 def test_retry_after_binds_every_request_to_the_service(site: Site, sandbox: SandboxServer) -> None:
-    sandbox.sandbox.faults.add(Fault(429, method="POST", path="/tasks", headers={"Retry-After": "2"}, times=1))
+    sandbox.sandbox.faults.add(Fault(429, method="POST", path="/tasks", headers={"Retry-After": "3"}, times=1))
     dropped = drop_three(site)
     with site.run() as running:
         site.wait_done(tasks=3)
@@ -124,11 +117,9 @@ def test_retry_after_binds_every_request_to_the_service(site: Site, sandbox: San
     site.assert_each_once(dropped)
     requests = list(sandbox.sandbox.requests.recent())
     refused = next(position for position, request in enumerate(requests) if request.status == 429)
-    quiet_until = requests[refused].at + 2
-    # What was on its way at that moment arrives; 100 ms are more than that takes.
-    broken = [
-        request for request in requests[refused + 1 :] if requests[refused].at + 0.1 < request.at < quiet_until - 0.1
-    ]
+    quiet_until = requests[refused].at + 3
+    # What was on its way at that moment arrives; whoever does not keep quiet asks several times a second.
+    broken = [request for request in requests if requests[refused].at + 1 < request.at < quiet_until - 0.1]
     assert broken == []
 
 
@@ -155,9 +146,10 @@ def test_a_wrong_secret_holds_everything_without_a_storm_and_is_not_shown(site: 
         assert_waiting(site, lane, began=began)
         assert_status_says(site, lane["reason"], began=began)
         running.stop()
+        took = time.time() - began
     assert "hush" not in running.log + running.output + str(lane)
     refused = sum(count for kind, count in sandbox.sandbox.requests.counts().items() if kind.endswith(" 401"))
-    assert refused < 30
+    assert refused < 20 + 10 * took
 
     site.configure(service={"client_secret": AlumaSettings().client_secret})
     with site.run() as running:

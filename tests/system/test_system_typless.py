@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.model import FileState
-from agent.sandbox.faults import Dropped
+from agent.sandbox.faults import Dropped, Fault
 from agent.sandbox.server import SandboxServer
 from agent.sandbox.typless.settings import ExtractionStatus, Fate, TyplessSettings
 from system.sites import Site, sha256, tree, wait_until
@@ -26,6 +26,8 @@ pytestmark = pytest.mark.system
 
 HOUR = 3600.0
 UPLOAD = "*/extract-data-async"
+NO_RESULTS = Fault(503, method="GET", path="*/get-extraction-data", times=None)
+"""However long an agent runs, it is told of no result."""
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ def test_an_error_stands_in_the_note_as_typless_said_it(site: Site, sandbox: Typ
 def test_a_result_that_expired_while_no_agent_ran_goes_to_error_and_a_retry_sends_it_again(
     site: Site, sandbox: TyplessSandbox
 ) -> None:
-    site.configure(export={"poll_min": "20s", "poll_max": "20s"})
+    sandbox.faults.add(NO_RESULTS)
     content = site.drop("sub/one.pdf")
     with site.run() as running:
         wait_until(lambda: [each for each in site.task_records() if each.task_id])
@@ -97,7 +99,7 @@ def test_a_result_that_expired_while_no_agent_ran_goes_to_error_and_a_retry_send
         running.stop()
     sandbox.advance_clock(1)  # it ends, and 48 hours later its result is deleted
     sandbox.advance_clock(49 * HOUR)
-    site.configure(export={"poll_min": "100ms", "poll_max": "300ms"})
+    sandbox.faults.clear()
     assert site.run_once().returncode == 1
     assert site.note("sub/one.pdf")["reason"].startswith("result_expired: ")
     assert tree(site.output) == {}
@@ -110,9 +112,8 @@ def test_a_result_that_expired_while_no_agent_ran_goes_to_error_and_a_retry_send
     assert tree(site.error) == {}
 
 
-def test_a_result_that_will_expire_soon_is_told_before(site: Site, server: SandboxServer[TyplessSandbox]) -> None:
-    del server
-    site.configure(export={"poll_min": "20s", "poll_max": "20s"})
+def test_a_result_that_will_expire_soon_is_told_before(site: Site, sandbox: TyplessSandbox) -> None:
+    sandbox.faults.add(NO_RESULTS)
     site.drop("one.pdf")
     with site.run() as running:
         wait_until(lambda: [each for each in site.records() if each.state is FileState.ARCHIVED])

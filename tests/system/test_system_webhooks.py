@@ -15,7 +15,7 @@ import pytest
 
 from agent.sandbox.server import SandboxServer
 from agent.sandbox.typless.settings import ExtractionStatus, Fate, TyplessSettings
-from system.sites import PATIENCE, Site, completed, wait_until
+from system.sites import PATIENCE, Site, completed, unused_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,13 +28,6 @@ pytestmark = pytest.mark.system
 SECRET = "webhooks-come-in-here_0123456789"
 PATH = f"/webhooks/typless/{SECRET}"
 NAMES = tuple(f"bill-{number:02}.pdf" for number in range(12))
-
-
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 class Scene:

@@ -82,7 +82,7 @@ def test_submit_only_waits_for_the_task_itself(office: Office) -> None:
     office.config.write_text("\n".join(line for line in lines if "output: output" not in line), encoding="utf-8")
     assert office.settings.watch_folders[0].output is None
 
-    result = office.run("submit", letter(office), "--wait", "1500ms")
+    result = office.run("submit", letter(office), "--wait", "3s")
 
     # The task waits for an export that nobody takes: it is not over when the time is up.
     assert result.status == 1
@@ -131,7 +131,7 @@ def test_announces_the_file_where_the_watch_folder_waits_for_that(office: Office
 def test_a_time_that_is_up_says_what_it_waited_for_and_that_it_goes_on(office: Office) -> None:
     office.write_config(url=NOWHERE, project_id=DEMO_PROJECT_ID)
 
-    result = office.run("submit", letter(office), "--wait", "1500ms")
+    result = office.run("submit", letter(office), "--wait", "3s")
 
     assert result.status == 1
     assert "service_unreachable" in result.out
