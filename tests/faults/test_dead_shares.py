@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,17 @@ def _goes_on(other: Part, number: int) -> bytes:
     return content
 
 
+@contextmanager
+def standing_still(running: Process) -> Iterator[None]:
+    """Let an agent do nothing for as long as the block lasts: what happens meanwhile comes at one moment to it."""
+    running.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, running.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    try:
+        yield
+    finally:
+        running.process.send_signal(signal.SIGCONT)
+
+
 def _place(site: Site, place: str, elsewhere: Path) -> Path:
     """Return the folder of a place; an archive is put elsewhere, so that it can be mounted by itself."""
     if place != "archive":
@@ -125,12 +137,12 @@ def test_a_file_system_that_becomes_read_only_pauses_its_lane_alone_and_heals(
         site.wait_scanned()
         sent = [site.drop("before.pdf")]
         site.wait_done(tasks=1)
-        if place == "inbox":
-            site.drop("sub/meanwhile.pdf", sent_later := pdf("meanwhile"))
-        remount(mount, "ro")
+        with standing_still(running):
+            if place == "inbox":  # into what is read-only nobody can drop it later
+                sent.append(site.drop("sub/meanwhile.pdf"))
+            remount(mount, "ro")
         if place != "inbox":
-            sent_later = site.drop("sub/meanwhile.pdf")
-        sent.append(sent_later)
+            sent.append(site.drop("sub/meanwhile.pdf"))
         site.waits_for(LANES[place], "read_only")
         others = [_goes_on(other, 1)]
         remount(mount, "rw")
@@ -150,9 +162,10 @@ def test_an_immutable_folder_pauses_its_lane_alone_and_heals(
     folder = _place(site, place, tmp_path)
     with site.run() as running:
         site.wait_scanned()
-        if place == "inbox":
-            site.drop("one.pdf", sent := pdf("one"))
-        means.run(chattr, "+i", folder)
+        with standing_still(running):
+            if place == "inbox":
+                sent = site.drop("one.pdf")
+            means.run(chattr, "+i", folder)
         try:
             if place != "inbox":
                 sent = site.drop("one.pdf")
@@ -340,9 +353,10 @@ def test_an_output_renamed_away_in_the_middle_of_an_export_costs_no_lease_and_no
         share.fault(DATA, "EIO", "*.part")
         content = site.drop("sub/one.pdf")
         site.waits_for("scans/export", "io_error")
-        share.clear()
-        detach(share.mount_point)
+        # Still broken as it goes: a try at this very moment has nowhere to write.
         site.output.rename(away)
+        detach(away / "sub")
+        share.clear()
         site.waits_for("scans/export", "output_missing")
         calls = wait_until(lambda: _nothing_held(sandbox))
         assert not site.output.exists()
@@ -379,5 +393,8 @@ def test_an_export_whose_output_hangs_beyond_its_lease_is_completed_once_and_nev
             site.wait_done(tasks=1)
             assert running.stop() == 0
 
+            actions = [seen.target for seen in sandbox.sandbox.requests.recent() if seen.method == "PUT"]
+            before = actions[: next(index for index, target in enumerate(actions) if "/complete_" in target)]
+            assert sum("/start_" in target for target in before) >= 2, "completed on the lease that was lost"
             assert tree(site.output).keys() == {"one.pdf", "one.csv", "one.json"}
             assert judge(site, sent=[content]) == []

@@ -161,7 +161,7 @@ def test_a_lease_that_is_lost_in_a_slow_download_is_never_completed(site: Site, 
 
 @pytest.mark.parametrize("wrong", [Spoiled(pace=1), WRONG["endless"]], ids=["one byte a second", "endless"])
 def test_what_would_outlast_its_lease_is_given_back_before_its_end(tmp_path: Path, wrong: AnyFault) -> None:
-    lease = 5.0
+    lease = 8.0
     with SandboxServer(AlumaSettings(**QUICK_SANDBOX, lease=lease)) as sandbox:  # type: ignore[arg-type]  # floats
         site = Site.of(tmp_path / "site", sandbox)
         site.configure(service={"lease": f"{lease:.0f}s"}, export={"retry_delay": "1h"})
@@ -174,7 +174,7 @@ def test_what_would_outlast_its_lease_is_given_back_before_its_end(tmp_path: Pat
         actions = [seen for seen in sandbox.sandbox.requests.recent() if seen.method == "PUT"]
         (started,) = [seen for seen in actions if "/start_" in seen.target]
         (cancel,) = [seen for seen in actions if "/cancel_" in seen.target]
-        assert 0.75 * lease < cancel.at - started.at < lease
+        assert lease / 2 < cancel.at - started.at < lease
         assert cancel.status == 202
 
         sandbox.sandbox.faults.clear()

@@ -141,7 +141,7 @@ def test_a_call_that_fails_once_keeps_no_file_from_being_sent_filed_and_exported
         injection.arm("rename", "*/inbox/*/one.pdf", target="*/archive/*", error="EXDEV")
     with injection.run(site) as running:
         dropped = [site.drop(f"{point.folder}/one.pdf") for point in points]
-        site.wait_done(tasks=len(points))
+        site.wait_done(tasks=len(points), seconds=120)
         assert running.stop() == 0
 
     found = sweep("errno, once")

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from system.sites import pdf, wait_until
+from system.sites import PATIENCE, pdf, wait_until
 
 from agent.model import FileState
 from agent.sandbox.samples import LETTER, read_sample
@@ -72,6 +72,7 @@ def test_a_client_puts_files_and_folders_and_each_is_sent_once(site: Site, serve
         path = tmp_path / "client" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+    give_up_late(site)  # a client that is kept from going on in the middle of a file has not given it up
     with site.run() as running:
         site.wait_scanned()
         server.client("inbox", "prompt off", "recurse on", f"lcd {tmp_path / 'client'}", "mput *")
@@ -125,6 +126,7 @@ def test_a_file_renamed_after_its_upload_is_sent_once(site: Site, server: Server
     contents = {name: pdf(name) for name in ("hidden", "plain", "moved")}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
+    give_up_late(site)
     with site.run() as running:
         site.wait_scanned()
         server.client(
@@ -176,6 +178,10 @@ def test_an_upload_that_stays_cut_off_goes_to_error_and_is_taken_when_it_comes_a
             upload.kill()
         wait_until((site.error / "cut.pdf.error.txt").exists, what=lambda: states(site))
         half = (site.error / "cut.pdf").read_bytes()
+        running.stop()
+    give_up_late(site)
+    with site.run() as running:
+        site.wait_scanned()
         server.client("inbox", f"put {tmp_path / 'source'} cut.pdf")
         site.wait_done(tasks=1)
         running.stop()
@@ -218,7 +224,7 @@ def test_whoever_sees_the_csv_through_the_share_finds_the_document_whole(
         return len(seen) == len(names)
 
     with site.run() as running:
-        wait_until(look, what=seen.keys)
+        wait_until(look, seconds=2 * PATIENCE, what=seen.keys)
         site.wait_done(tasks=len(names))
         running.stop()
 
