@@ -6,6 +6,7 @@ number at once and no connection is ever refused.
 
 from __future__ import annotations
 
+import _thread
 import signal
 import socket
 import sys
@@ -194,7 +195,8 @@ def _until_signal() -> Iterator[threading.Event]:
     ended = threading.Event()
 
     def end(_: int, __: FrameType | None) -> None:
-        ended.set()
+        # Not here: the main thread may be interrupted while it holds the event's lock, and would wait for itself.
+        _thread.start_new_thread(ended.set, ())
 
     numbers = [signal.SIGINT, signal.SIGTERM]
     if sys.platform == "win32":
