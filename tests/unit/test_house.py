@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -45,7 +48,6 @@ LIBRARY_ROOMS: dict[str, set[str]] = {
     "filelock": {"runtime"},
     "starlette": {"web", "sandbox"},
     "uvicorn": {"web", "sandbox"},
-    "jinja2": {"web", "sandbox"},
     "pypdf": {"sandbox"},
     "prometheus_client": {"web"},
 }
@@ -108,6 +110,15 @@ def test_module_is_no_longer_than_400_lines(path: Path) -> None:
 
 def test_every_room_is_in_the_drawing() -> None:
     assert {room_of(path) for path in MODULES} <= set(LEVEL)
+
+
+def test_every_dependency_is_imported_by_some_room() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {re.split(r"[^\w-]", line)[0].lower() for line in project["dependencies"]}
+    distributions = packages_distributions()
+    imported = {name.split(".")[0] for path in MODULES for name in imported_names(path)}
+    used = {distribution.lower() for name in imported for distribution in distributions.get(name, ())}
+    assert wanted <= used
 
 
 def test_version_stands_in_one_place() -> None:
