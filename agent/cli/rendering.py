@@ -129,8 +129,8 @@ def _cells(line: Sequence[str], widths: Sequence[int], right: Collection[int]) -
 
 
 def one_line(text: str) -> str:
-    """Return text fit to be shown on one line."""
-    return for_display(" ".join(text.split()))
+    """Return text fit to be shown on one line; every space of a name stays, so that a path can be copied."""
+    return for_display(text.strip("\r\n"))
 
 
 def echo_json(document: Mapping[str, Any] | Sequence[Any]) -> None:

@@ -191,11 +191,11 @@ def _decides(settings: Settings, ledger: Ledger, record: FileRecord | None, task
     sentences = []
     if record is not None:
         sentences.append(_file_decides(settings, record))
-    if task is not None:
-        sentences.append(_task_decides(task))
+    if task is not None and not any((said := _task_decides(task)) in each for each in sentences):
+        sentences.append(said)
     if record is not None:
         sentences.append(_among(tasks_of(ledger, record)))
-    return " ".join(sentence for sentence in sentences if sentence)
+    return " ".join(sentence for sentence in dict.fromkeys(sentences) if sentence)
 
 
 def _file_decides(settings: Settings, record: FileRecord) -> str:

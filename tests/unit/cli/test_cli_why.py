@@ -213,6 +213,19 @@ def test_the_real_path_of_an_inbox_that_is_a_link_means_the_same(
     assert why("invoices/a.pdf")["file"]["id"] == "a"
 
 
+def test_text_shows_a_path_as_it_is(known: KnownAgent, capsys: pytest.CaptureFixture[str]) -> None:
+    known.ledger.commit(file("ab" * 16, relative_path="scan  2\n3.pdf"))
+    assert command(known, "why", "ab" * 16) == 0
+    assert f"{known.inbox / 'scan  2'}\\x0a3.pdf (where nothing lies now)" in capsys.readouterr().out
+
+
+def test_text_says_once_what_file_and_task_both_say(known: KnownAgent, capsys: pytest.CaptureFixture[str]) -> None:
+    failed = rejected("a", reason=None, detail="x.csv is a folder", task_id="Ta")
+    known.ledger.commit(failed, task("Ta", state=TaskState.FAILED, ended_at=NOW, detail="x.csv is a folder"))
+    assert command(known, "why", "Ta") == 0
+    assert capsys.readouterr().out.count("x.csv is a folder") == 1
+
+
 def test_text_shows_where_what_and_next(known: KnownAgent, capsys: pytest.CaptureFixture[str]) -> None:
     known.ledger.commit(archived("a"), task("Ta"), Event(NOW, "invoices", "seen", "", "a"))
     assert command(known, "why", "Ta") == 0
