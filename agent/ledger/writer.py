@@ -77,12 +77,23 @@ class Writer:
             if self._closed:
                 raise LedgerUnavailable(f"the ledger {self._path} is closed")
             if self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name="ledger-writer", daemon=True)
-                self._thread.start()
+                self._thread = self._begin_thread()
             self._items.append(item)
             self._arrival.notify()
         result: T = item.future.result()
         return result
+
+    def _begin_thread(self) -> threading.Thread:
+        """Return the thread, begun: who hands over to one that is not would wait for ever."""
+        thread = threading.Thread(target=self._serve, name="ledger-writer", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise LedgerUnavailable(
+                f"the ledger {self._path} cannot be written: {error}",
+                hint="raise the limit of processes and threads of this account or service",
+            ) from error
+        return thread
 
     def close(self) -> None:
         """Finish what was handed over, empty the write-ahead log and close the connection.

@@ -226,6 +226,20 @@ def test_a_ledger_that_only_reads_starts_no_thread(ledger: SqliteLedger) -> None
     assert ledger._writer._thread is None
 
 
+def test_where_no_thread_can_be_begun_nothing_is_written_and_nobody_waits_for_ever(
+    ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more_threads(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as limits:
+        limits.setattr(threading.Thread, "start", no_more_threads)
+        with pytest.raises(LedgerUnavailable, match="thread"):
+            ledger.commit(record("a"))
+    ledger.commit(record("b"))
+    assert (ledger.file("a"), ledger.file("b")) == (None, record("b"))
+
+
 def test_the_log_is_emptied_when_nothing_is_written_for_a_while(ledger: SqliteLedger, tmp_path: Path) -> None:
     log = tmp_path / "state" / "ledger.sqlite3-wal"
     tidied = threading.Event()
