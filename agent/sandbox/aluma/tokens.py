@@ -21,7 +21,6 @@ class Tokens:
     def __init__(self, settings: AlumaSettings) -> None:
         self._settings = settings
         self._expiry: dict[str, float] = {}
-        self.issued = 0
 
     def issue(self, client_id: str, client_secret: str, *, now: float) -> str:
         """Return a new token. Raises TokenRefusal."""
@@ -32,7 +31,6 @@ class Tokens:
         self._expiry = {token: expiry for token, expiry in self._expiry.items() if expiry > now}
         token = TOKEN_PREFIX + secrets.token_urlsafe(32)
         self._expiry[token] = now + self._settings.token_lifetime
-        self.issued += 1
         return token
 
     def check(self, authorization: str | None, *, now: float) -> None:
