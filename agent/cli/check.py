@@ -85,7 +85,8 @@ def _findings_here(settings: Settings) -> Iterator[Finding]:
 
     clock = SystemClock()
     yield from checking.check_own_folders(settings)
-    ledger_id, is_ours = None, False
+    ledger_id: str | None = None
+    is_ours = False
     try:
         with reading_ledger(settings) as ledger:
             if ledger is not None:
@@ -95,6 +96,7 @@ def _findings_here(settings: Settings) -> Iterator[Finding]:
                 message = f"can be read; {'an' if runs else 'no'} agent runs"
                 yield checking.Finding(checking.Level.GOOD, "ledger", message)
     except AgentError as error:
+        ledger_id = checking.UNREAD
         yield checking.ledger_problem(error)
     yield from checking.check_folders(settings, clock=clock, ledger_id=ledger_id)
     service = open_service(settings.service, clock)

@@ -62,9 +62,15 @@ def _problem(subject: str, message: str, hint: str = "") -> Finding:
 
 # --- folders ---------------------------------------------------------------------------------------------------------
 
+UNREAD = ""
+"""Instead of the id of a ledger that cannot be opened: whose its folders are is not known then."""
+
 
 def check_folders(settings: Settings, *, clock: Clock, ledger_id: str | None) -> Iterator[Finding]:
-    """Check every root and what lies in it; `ledger_id`: of the ledger in the state_dir, None where there is none."""
+    """Check every root and what lies in it.
+
+    `ledger_id`: of the ledger in the state_dir, None where there is none, UNREAD where one cannot be opened.
+    """
     for folder in settings.watch_folders:
         if folder.inbox is not None:
             yield from _check_inbox(folder, folder.inbox, clock=clock, ledger_id=ledger_id, min_free=settings.min_free)
@@ -126,7 +132,7 @@ def _check_owner(subject: str, root: Path, ledger_id: str | None, name: str) -> 
     except OSError as error:
         yield _problem(subject, f"its marker {MARKER} cannot be read: {said(error)}", f"look at the rights of {MARKER}")
         return
-    if marker is None or marker == ledger_id:
+    if marker is None or marker == ledger_id or (ledger_id == UNREAD and marker != DAMAGED):
         return
     if ledger_id is None:
         yield _problem(
@@ -203,6 +209,9 @@ def check_own_folders(settings: Settings) -> Iterator[Finding]:
     state_dir = settings.state_dir
     subject = f"state_dir {_shown(state_dir)}"
     is_there = probing.is_folder(state_dir)
+    if not is_there and os.path.lexists(state_dir):
+        yield _problem(subject, "is no folder", "move away what has its name, or set state_dir")
+        return
     if not is_there and not probing.is_folder(state_dir.parent):
         yield _problem(subject, "neither it nor its parent folder is there", "make its parent folder, or set state_dir")
         return

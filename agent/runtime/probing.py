@@ -25,6 +25,7 @@ from agent.rules.naming import staged_name
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from typing import BinaryIO
 
     from agent.ports import Clock
 
@@ -46,13 +47,15 @@ def try_writing(root: Path, *, watch: Watch | None = None) -> Trouble | None:
     try:
         with system.open_root(root) as folder:
             try:
-                _make_rename_delete(folder, first, second)
+                file = folder.create(first)
+                try:
+                    _write_rename_delete(folder, file, first, second)
+                finally:
+                    for name in (first, second):
+                        discard_staged(folder, name)
             except OSError as error:
                 trouble = any_local_trouble(error, "create, rename and delete in", root)
                 return trouble.message, trouble.hint
-            finally:
-                for name in (first, second):
-                    discard_staged(folder, name)
     except LocalTrouble as trouble:
         if not is_folder(root) and trouble.reason is LaneReason.NOT_READABLE:
             return "is not there, or no folder", "make it (fsagent init does), or connect its disk or share"
@@ -60,8 +63,8 @@ def try_writing(root: Path, *, watch: Watch | None = None) -> Trouble | None:
     return None
 
 
-def _make_rename_delete(folder: system.Folder, first: str, second: str) -> None:
-    with folder.create(first) as file:
+def _write_rename_delete(folder: system.Folder, file: BinaryIO, first: str, second: str) -> None:
+    with file:
         file.write(b"fsagent check\n")
     folder.rename(first, folder, second)
     folder.unlink(second)

@@ -148,7 +148,7 @@ def test_an_archive_elsewhere_whose_parent_is_not_there_is_a_problem(office: Off
     assert "make its parent folder" in line
 
 
-def test_a_folder_that_may_not_be_written_to_is_a_problem(office: Office) -> None:
+def test_a_folder_that_may_not_be_written_to_is_a_problem(office: Office, caplog: pytest.LogCaptureFixture) -> None:
     office.output.chmod(0o500)
     may_write = os.access(office.output, os.W_OK)
     result = office.run("check")
@@ -158,6 +158,7 @@ def test_a_folder_that_may_not_be_written_to_is_a_problem(office: Office) -> Non
 
     assert result.status == 1
     assert any("output" in line for line in problems(result))
+    assert caplog.messages == [], "nothing was made, so nothing is left over"
 
 
 def test_an_error_folder_that_is_a_file_is_a_problem(office: Office) -> None:
@@ -223,6 +224,25 @@ def test_a_damaged_ledger_is_a_problem(office: Office) -> None:
 
     assert result.status == 1
     assert any("ledger" in line and "damaged" in line for line in problems(result))
+
+
+def test_beside_a_ledger_that_cannot_be_read_nobody_is_told_that_there_is_none(office: Office) -> None:
+    office.keep()
+    (office.state / "ledger.sqlite3").write_bytes(b"nonsense")
+    (office.inbox / ".fsagent").write_text(f"{'a' * 32}\n", encoding="ascii")
+
+    (line,) = problems(office.run("check"))
+
+    assert "damaged" in line
+
+
+def test_a_state_dir_that_is_no_folder_is_a_problem(office: Office) -> None:
+    office.state.write_bytes(b"")
+
+    (line,) = problems(office.run("check"))
+
+    assert "state_dir" in line
+    assert "no folder" in line
 
 
 # --- service ---------------------------------------------------------------------------------------------------------
