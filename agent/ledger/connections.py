@@ -81,8 +81,9 @@ def meaning(error: Exception, path: Path) -> LedgerError:
         )
     if primary == sqlite3.SQLITE_BUSY:
         return LedgerUnavailable(f"the ledger {path} is locked by another process")
+    said = getattr(error, "strerror", None) or error
     return LedgerUnavailable(
-        f"the ledger {path} cannot be used now: {error}", hint="Look at its disk and at the rights of its folder."
+        f"the ledger {path} cannot be used now: {said}", hint="Look at its disk and at the rights of its folder."
     )
 
 

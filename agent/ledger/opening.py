@@ -105,10 +105,14 @@ def make_state_dir(state_dir: Path) -> None:
         return
     try:
         state_dir.mkdir(mode=0o700)
+    except FileExistsError as error:
+        raise LedgerUnavailable(
+            f"the state_dir {state_dir} is no folder", hint="Move away what has its name, or set state_dir."
+        ) from error
     except OSError as error:
         raise LedgerUnavailable(
             f"the state_dir {state_dir} cannot be made: {error.strerror}",
-            hint="Make its parent folder, or set state_dir.",
+            hint="Make its parent folder, see that this account may write there, or set state_dir.",
         ) from error
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from agent.errors import LedgerMissing, LocalTrouble, TaskFatal
 from agent.folders import publishing
 from agent.folders.roots import read_marker
+from agent.folders.trouble import said
 from agent.rules.naming import base_name
 from agent.runtime.operations import PAUSES_NOTE, paused
 
@@ -101,7 +102,7 @@ def make_folders(folder: WatchFolder) -> None:
             path.mkdir(parents=is_below, exist_ok=True)
         except OSError as error:
             # The lane says so as soon as something is to be filed there.
-            logger.warning("%s: %s cannot be made: %s", folder.name, path, error)
+            logger.warning("%s: %s cannot be made: %s", folder.name, path, said(error))
 
 
 def remove_left_behind(folder: WatchFolder, ledger: Ledger) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -12,6 +13,7 @@ import pytest
 
 from agent.errors import LedgerDamaged, LedgerError, LedgerMissing, LedgerTooNew, LedgerUnavailable
 from agent.ledger import opening
+from agent.ledger.connections import meaning
 from agent.ledger.migrations import MIGRATIONS, VERSION
 from agent.ledger.network import network_file_system
 from agent.ledger.opening import LEDGER_NAME, ledger_exists, open_ledger, open_ledger_readonly
@@ -112,6 +114,18 @@ def test_a_damaged_file_is_named_with_the_way_out(
     assert "backup" in caught.value.hint
     assert "adopt --all" in caught.value.hint
     assert path.read_bytes() == damaged
+
+
+def test_a_state_dir_that_is_a_file_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "state").write_bytes(b"")
+    with pytest.raises(LedgerUnavailable, match="is no folder"):
+        open_ledger(tmp_path / "state", create=True)
+
+
+def test_an_error_of_the_system_is_told_in_its_words_alone(tmp_path: Path) -> None:
+    told = meaning(PermissionError(errno.EACCES, "Permission denied", "ledger"), tmp_path)
+
+    assert told.message.endswith("cannot be used now: Permission denied")
 
 
 def test_pages_overwritten_in_the_middle_are_found_by_the_agent(state_dir: Path) -> None:
