@@ -45,6 +45,10 @@ def history(
     with reading_ledger(settings) as ledger:
         if ledger is not None:
             entries = recount(settings, ledger, state=state, watch_folder=watch_folder, path=path, limit=limit)
+        else:
+            from agent.runtime.recovery import refuse_without_ledger  # noqa: PLC0415 -- as above
+
+            refuse_without_ledger(settings)
     if as_json:
         echo_json({"entries": entries})
         return EXIT_DONE

@@ -102,6 +102,13 @@ def test_before_the_first_run_it_is_empty(known: KnownAgent, capsys: pytest.Capt
     assert capsys.readouterr().out == "nothing: no agent has run yet\n"
 
 
+def test_a_ledger_that_is_gone_is_said_to_be(known: KnownAgent, capsys: pytest.CaptureFixture[str]) -> None:
+    (known.inbox / ".fsagent").write_text(f"{'a' * 32}\n", encoding="ascii")
+
+    assert command(known, "history") == 4
+    assert "adopt --all" in capsys.readouterr().err
+
+
 def test_an_unknown_watch_folder_is_refused(known: KnownAgent, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(known, "history", "--watch-folder", "nope") == 2
     assert "invoices, letters" in capsys.readouterr().err
