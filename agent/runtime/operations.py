@@ -196,11 +196,18 @@ class Operations:
         """Decide a held file: it became this task, it is sent again, or it goes to error/."""
         record = self._held(id, here)
         now = self._clock.now()
-        shown = for_display(record.relative_path)
         if submitted:
             return self._resolve_submitted(record, submitted, now=now)
         if resubmit:
-            changed = record.change(
+            return self._resubmit(record, now=now)
+        assert reject
+        return self._resolve_rejected(record, now=now)
+
+    def _resubmit(self, record: FileRecord, *, now: float) -> Answer:
+        together = self._sent_together(record)
+        changes: list[FileRecord | Event] = []
+        for each in together:
+            changed = each.change(
                 state=FileState.WAITING,
                 claimed_by="",
                 state_at=now,
@@ -209,11 +216,10 @@ class Operations:
                 unchanged_since=None,
                 intent_at=None,
             )
-            event = Event(now, record.watch_folder, "resolved", "sent again", record.key)
-            self._ledger.commit(replace(changed, detail="the operator has it sent again"), event)
-            return {"ok": True, "message": f"{shown} is sent again"}
-        assert reject
-        return self._resolve_rejected(record, now=now)
+            changes.append(replace(changed, detail="the operator has it sent again"))
+            changes.append(Event(now, each.watch_folder, "resolved", "sent again", each.key))
+        self._ledger.commit(*changes)
+        return {"ok": True, "message": f"{for_display(record.relative_path)}{_and_others(together)} sent again"}
 
     def _resolve_rejected(self, record: FileRecord, *, now: float) -> Answer:
         folder = self._settings.watch_folder(record.watch_folder)
@@ -251,11 +257,13 @@ class Operations:
             if each is record:
                 changes.append(task_record)
         self._ledger.commit(*changes)
-        others = f" and {len(together) - 1} more of its folder are" if len(together) > 1 else " is"
-        return {"ok": True, "message": f"{for_display(record.relative_path)}{others} task {task_id}"}
+        return {"ok": True, "message": f"{for_display(record.relative_path)}{_and_others(together)} task {task_id}"}
 
     def _sent_together(self, record: FileRecord) -> list[FileRecord]:
-        """Return a held file with those of the same upload: its tasks are told apart only with all of them known."""
+        """Return a held file with those of the same upload: it arrived with all of them or with none.
+
+        Its tasks are told apart only with all of its files known.
+        """
         folder = self._settings.watch_folder(record.watch_folder)
         if folder is None or folder.batch != "folder" or record.intent_at is None:
             return [record]
@@ -340,6 +348,11 @@ class Operations:
         names = [other.name for other in self._settings.watch_folders]
         if folder and folder not in names:
             raise UserError(f"there is no watch folder {folder}", hint=f"there are: {', '.join(names)}")
+
+
+def _and_others(together: Sequence[FileRecord]) -> str:
+    """Return what follows the first file's name in a sentence about all of them."""
+    return f" and {len(together) - 1} more of its folder are" if len(together) > 1 else " is"
 
 
 def _upload_of(record: FileRecord) -> tuple[str, float | None]:

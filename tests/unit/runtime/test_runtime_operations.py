@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes.memory_service import AfterActing
-from fakes.workbench import Killed, Workbench, pdf, watch_folder
+from fakes.memory_uploads import MemoryUploadService
+from fakes.workbench import PROJECT, Killed, Workbench, pdf, watch_folder
 
 from agent.errors import FileBusy, FileRefused, OutcomeUnknown, UserError
 from agent.folders import filing, system
@@ -170,6 +171,22 @@ def test_sent_again_it_settles_is_checked_and_sent_with_a_new_intent(bench: Work
     operations(bench).resolve(id=key[:12], resubmit=True)
     bench.run()
     assert [submission.upload.key for submission in bench.service.submissions] == [key]
+
+
+def test_files_of_a_lost_upload_are_sent_again_as_one(tmp_path: Path) -> None:
+    bench = Workbench(tmp_path, watch_folder(tmp_path, batch="folder"))
+    service = MemoryUploadService(bench.clock, project_ids=(PROJECT,))
+    bench.service = service
+    bench.start()
+    for name in ("case/a.pdf", "case/b.pdf"):
+        bench.drop(name)
+    service.script("submit_together", OutcomeUnknown("504"))
+    bench.submit()
+    bench.rounds(3)
+    answer = operations(bench).resolve(id="case/a.pdf", resubmit=True)
+    assert answer["message"] == "case/a.pdf and 1 more of its folder are sent again"
+    bench.run()
+    assert [[part.upload.file_name for part in upload.parts] for upload in service.uploads()] == [["a.pdf", "b.pdf"]]
 
 
 def test_named_as_a_task_it_is_filed_and_its_export_comes(bench: Workbench) -> None:
