@@ -191,8 +191,9 @@ def _decides(settings: Settings, ledger: Ledger, record: FileRecord | None, task
     sentences = []
     if record is not None:
         sentences.append(_file_decides(settings, record))
-    if task is not None and not any((said := _task_decides(task)) in each for each in sentences):
-        sentences.append(said)
+    if task is not None:
+        said = _task_decides(task)
+        sentences += [] if any(said in sentence for sentence in sentences) else [said]
     if record is not None:
         sentences.append(_among(tasks_of(ledger, record)))
     return " ".join(sentence for sentence in dict.fromkeys(sentences) if sentence)

@@ -54,6 +54,8 @@ class _Plan:
     failures: int = 0
     is_told: bool = False
     """The service said that it has ended."""
+    is_not_known: bool = False
+    """The service said that it does not know it; told once."""
 
 
 class Asking:
@@ -245,11 +247,25 @@ class Asking:
     def _forgotten(self, record: TaskRecord, moved: TaskMoved) -> bool:
         """Return whether a task the service does not know is given up; it may only not know it yet."""
         now = self._clock.now()
-        if not moved.gone or now - record.opened_at < UNKNOWN_AFTER:
+        if not moved.gone:
+            return False
+        if now - record.opened_at < UNKNOWN_AFTER:
+            self._tell_not_known(record, moved)
             return False
         detail = "the service no longer knows the task; how it ended is not known"
         self._finish(record, TaskState.ENDED_UNKNOWN, ServiceTaskState.UNRECOGNISED, detail)
         return True
+
+    def _tell_not_known(self, record: TaskRecord, moved: TaskMoved) -> None:
+        """Say once that there is no such task: it may come to be known yet, or an operator named the wrong one."""
+        plan = self._plans[record.task_id]
+        if plan.is_not_known:
+            return
+        plan.is_not_known = True
+        detail = f"the service does not know it: {moved.message}"
+        logger.warning("%s: task %s: %s", record.watch_folder, record.task_id, detail)
+        event = Event(self._clock.now(), record.watch_folder, "not known", detail, record.file_key, record.task_id)
+        self._ledger.commit(event)
 
     def _finish(self, record: TaskRecord, state: TaskState, service_state: ServiceTaskState, detail: str) -> None:
         now = self._clock.now()

@@ -242,3 +242,11 @@ def test_a_file_of_several_tasks_is_told_by_the_one_that_is_not_over(known: Know
     explained = why("mail.eml")
     assert (explained["state"], explained["task"]["id"]) == ("reviewing", "second")
     assert explained["decides"] == "The file became 2 tasks: 1 reviewing, 1 exported."
+
+
+def test_what_the_service_said_of_a_failed_task_is_not_said_twice(known: KnownAgent, why: Any) -> None:
+    known.ledger.commit(
+        rejected("a", task_id="Ta", reason=Reason.TASK_FAILED, detail="blank page"),
+        task("Ta", state=TaskState.FAILED, ended_at=NOW, detail="blank page"),
+    )
+    assert why("a.pdf")["decides"] == "task_failed: blank page."
