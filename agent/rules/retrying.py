@@ -89,11 +89,6 @@ def classify_control(status: int) -> ControlOutcome:
     return ControlOutcome.SETUP if _is_refusal(status) else ControlOutcome.SERVICE
 
 
-def says_not_now(status: int) -> bool:
-    """Tell whether an answer says that the service did nothing and may do it later; a 500 says neither."""
-    return status in _SERVICE
-
-
 def classify_token(status: int) -> Outcome:
     """Return what an answer of the token end point means: ACCEPTED, SERVICE, or TOKEN for refused credentials."""
     if _is_success(status):

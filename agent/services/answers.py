@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import ServiceUnavailable, SetupRefused
 from agent.model import LaneReason
-from agent.rules.retrying import parse_retry_after, says_not_now
+from agent.rules.retrying import parse_retry_after
 from agent.services.exchange import BLOCK
 from agent.services.trouble import PROXY_USER_HINT, TRANSPORT_ERRORS
 
@@ -152,7 +152,7 @@ def unavailable(answer: Answer, *, origin: object, now: float) -> ServiceUnavail
         reason=LaneReason.RATE_LIMITED if limited else LaneReason.SERVICE_UNAVAILABLE,
         hint="see service.max_requests_per_second and service.connections" if limited else "",
         retry_after=answer.retry_after(now),
-        nothing_done=says_not_now(answer.status),
+        nothing_done=limited,  # a gateway in front says the others too, of what the service may carry out
     )
 
 

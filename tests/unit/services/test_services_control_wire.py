@@ -73,7 +73,7 @@ def test_a_retry_after_date_is_read_by_the_clock_of_the_service(
 
 @pytest.mark.parametrize(
     ("status", "nothing_done"),
-    [(401, True), (403, True), (408, True), (429, True), (503, True), (302, True), (500, False), (502, False)],
+    [(401, True), (403, True), (408, False), (429, True), (503, False), (302, True), (500, False), (502, False)],
 )
 def test_a_refused_call_was_surely_not_carried_out_and_after_an_error_nobody_knows(
     server: ScriptedServer, service: AlumaService, status: int, nothing_done: bool
