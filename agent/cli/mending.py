@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from agent.cli.configuration import load_settings
+from agent.cli.targets import TargetCommand
 
 
-@click.command()
+@click.command(cls=TargetCommand)
 @click.argument("targets", metavar="[PATH|TASK]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every file in error/ and every held export.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")

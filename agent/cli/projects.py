@@ -12,6 +12,7 @@ import click
 from agent.cli.configuration import load_settings
 from agent.cli.failures import EXIT_DONE
 from agent.cli.rendering import echo_json, moment
+from agent.cli.targets import TargetCommand
 from agent.errors import AgentError, UserError
 from agent.rules.naming import for_display
 
@@ -47,7 +48,7 @@ def list_projects(ctx: click.Context, *, as_json: bool) -> int:
     return EXIT_DONE
 
 
-@projects.command()
+@projects.command(cls=TargetCommand)
 @click.argument("project_id", metavar="ID")
 @_JSON
 @click.pass_context

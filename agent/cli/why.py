@@ -10,11 +10,12 @@ import click
 from agent.cli.configuration import load_settings
 from agent.cli.failures import EXIT_DONE, EXIT_FAILED
 from agent.cli.rendering import echo_json, moment, one_line, since, size, span
+from agent.cli.targets import TargetCommand
 
 LABEL = 9
 
 
-@click.command()
+@click.command(cls=TargetCommand)
 @click.argument("target", metavar="PATH|TASK")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_context

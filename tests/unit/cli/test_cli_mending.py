@@ -184,6 +184,20 @@ def test_retry_gives_a_held_export_another_round(office: Office) -> None:
     assert (task.held, task.attempts) == (False, 0)
 
 
+@pytest.mark.parametrize("arguments", [("-y_ahN2", "--json"), ("--json", "-y_ahN2"), ("--json", "--", "-y_ahN2")])
+def test_retry_takes_a_task_whose_id_begins_with_a_dash(office: Office, arguments: tuple[str, ...]) -> None:
+    office.keep(office.task("-y_ahN2", state=TaskState.PROCESSING, ended_at=None, held=True))
+
+    result = office.run("retry", *arguments)
+
+    assert result.status == 0, result.err
+    assert "-y_ahN2" in result.out
+
+
+def test_retry_refuses_an_option_it_does_not_have(office: Office) -> None:
+    assert "No such option" in office.run("retry", "--al").err
+
+
 def test_retry_prints_one_document(office: Office) -> None:
     office.keep(office.rejected("letter.pdf"))
 
