@@ -26,11 +26,16 @@ def failure_note(record: TaskRecord, fatal: TaskFatal, *, now: float) -> str:
     when = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
     lines = [
         f"reason: export_failed: {for_display(' '.join(fatal.message.split()))}",
-        "what to do: "
-        + (fatal.hint or "mend what the sentence names, in the project or in this folder, then: fsagent retry"),
+        f"what to do: {fatal.hint or _what_to_do(record)}",
         f"task name: {for_display(record.name)}",
         f"task: {record.task_id}",
         f"watch folder: {record.watch_folder}",
         f"when: {when}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _what_to_do(record: TaskRecord) -> str:
+    # Only a source of ours can be sent again; of others' tasks the service has deleted all.
+    again = f"fsagent retry {record.task_id}" if record.file_key else "submit its document anew"
+    return f"mend what the sentence names, in the project or in this folder, then: {again}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,6 +30,12 @@ def test_it_says_reason_what_to_do_task_and_when() -> None:
         "watch folder: invoices",
         "when: 2023-11-14T22:13:20+00:00",
     ]
+
+
+@pytest.mark.parametrize(("file_key", "again"), [("k", "fsagent retry task-1"), ("", "submit its document anew")])
+def test_without_a_better_hint_it_says_how_to_send_the_document_again(file_key: str, again: str) -> None:
+    text = failure_note(replace(task(), file_key=file_key), TaskFatal("the name climbs"), now=0.0)
+    assert text.splitlines()[1].endswith(f", then: {again}")
 
 
 @pytest.mark.parametrize("hostile", ["one\ntask: forged", "\x1b[2J", "\u202egnp.exe"])
