@@ -53,14 +53,21 @@ class FuseFolder:
                 stderr=log,
             )
         never = threading.Event()
-        while not self.mount_point.is_mount():
-            assert self._process.poll() is None, f"no FUSE here: {self._log.read_text()}"
-            never.wait(0.02)
+        try:
+            while not self.mount_point.is_mount():
+                assert self._process.poll() is None, f"no FUSE here: {self._log.read_text()}"
+                never.wait(0.02)
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Take it away; whoever hangs in it gets ENOTCONN."""
         self.clear()
+        self._end()
+
+    def _end(self) -> None:
         assert self._process is not None
         # Killed first: what waits for an answer cannot even be killed while somebody might still give it.
         self._process.kill()

@@ -182,7 +182,7 @@ def test_a_file_that_stops_coming_is_trouble_of_the_service(
 
     server.on("GET", PATH, stop)
     with pytest.raises(ServiceUnavailable):
-        fetch(open_service(server.url, timeout=0.2))
+        fetch(open_service(server.url, timeout=0.6))
 
 
 def test_an_error_of_the_reader_is_its_own(server: ScriptedServer, service: AlumaService) -> None:

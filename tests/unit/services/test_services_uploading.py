@@ -116,14 +116,14 @@ def test_silence_after_the_last_byte_leaves_it_unknown(
     server: ScriptedServer, open_service: Callable[..., AlumaService]
 ) -> None:
     server.on("POST", "/tasks", lambda _, wire: wire.hang())
-    assert isinstance(submit(open_service(server.url, timeout=0.2)), OutcomeUnknown)
+    assert isinstance(submit(open_service(server.url, timeout=0.6)), OutcomeUnknown)
 
 
 def test_a_server_that_stops_reading_is_trouble_of_the_service(
     server: ScriptedServer, open_service: Callable[..., AlumaService]
 ) -> None:
     server.on("POST", "/tasks", lambda _, wire: wire.hang())
-    assert isinstance(submit(open_service(server.url, timeout=0.2), b"x" * LARGE), ServiceUnavailable)
+    assert isinstance(submit(open_service(server.url, timeout=0.6), b"x" * LARGE), ServiceUnavailable)
 
 
 class HurryingClock:
