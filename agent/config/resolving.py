@@ -90,6 +90,7 @@ def _watch_folder(base: Path, section: WatchFolderSection) -> WatchFolder:
             name=section.name or home.name,
             project_id=section.project_id or section.document_type_name or "",
             customer=section.customer or "",
+            max_size_is_set="max_size" in section.model_fields_set,
             inbox=inbox,
             output=output,
             archive=absolute(inbox, section.archive) if inbox else None,

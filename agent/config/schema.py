@@ -145,7 +145,9 @@ class WatchFolderSection(Section):
     )
     give_up_after: DurationOrNever = _key("30m", "what is not whole goes to error then; locked files stay")
     truncated: Literal["error", "submit"] = _key("error", "error | submit: what is still not whole then")
-    max_size: SizeOrNever = _key("2GiB", "larger files go to error; never: no limit")
+    max_size: SizeOrNever = _key(
+        "2GiB", "larger files go to error; never: no limit; not set: sendai 40MB, typless 30MB"
+    )
     hard_links: Literal["check", "allow"] = _key("check", "check | allow: files with more than one name")
     on_duplicate: Literal["submit", "skip"] = _key("submit", "submit | skip: same content already accepted here")
 

@@ -130,6 +130,7 @@ class WatchFolder:
     give_up_after: float | None = 1800.0
     truncated: str = "error"  # error | submit
     max_size: int | None = 2 * 1024**3
+    max_size_is_set: bool = False  # somebody wrote it: it counts in place of the limit the service is assumed to have
     hard_links: str = "check"  # check | allow
     on_duplicate: str = "submit"  # submit | skip
     task_name: str = "{file_name}"

@@ -78,7 +78,7 @@ class Preparing:
         if opened.sighting.signature != record.signature:
             return self.look_again(record, "it changed since it was looked at")
         try:
-            self._require_size(record)
+            self._require_size(inbox.folder, record)
             checked = check(
                 inbox,
                 opened.file,
@@ -94,12 +94,13 @@ class Preparing:
             record = self._compared(inbox.folder, record, opened.file)
         return Prepared(record, opened, checked) if record.state is FileState.SENDING else record
 
-    def _require_size(self, record: FileRecord) -> None:
-        if self._size_limit is not None and record.signature.size > self._size_limit:
+    def _require_size(self, folder: WatchFolder, record: FileRecord) -> None:
+        """Refuse what the service is assumed not to take; a `max_size` somebody wrote says that it takes more."""
+        if self._size_limit is not None and not folder.max_size_is_set and record.signature.size > self._size_limit:
             raise FileRefused(
                 f"the file has {record.signature.size} bytes, the service takes {self._size_limit}",
                 reason=Reason.TOO_LARGE,
-                hint="split the file, then drop its parts into the inbox",
+                hint="split the file, then drop its parts into the inbox; where the service takes more, set max_size",
             )
 
     # --- not sent -----------------------------------------------------------------------------------------------------
@@ -128,7 +129,8 @@ class Preparing:
         changed = record.change(
             state=FileState.STALLED if is_stalled else FileState.WAITING,
             claimed_by="",
-            state_at=now - max(0.0, self._age(record) - inbox.folder.stalled_after) if is_stalled else now,
+            # By the file, not by this look: the claim for it has overwritten when the state began.
+            state_at=now - max(0.0, self._age(record) - (inbox.folder.stalled_after if is_stalled else 0.0)),
             ready=False,
             look_at=seen.look_at,
             detail=detail,

@@ -147,6 +147,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         give_up_after=None,
         truncated="submit",
         max_size=None,
+        max_size_is_set=True,
         hard_links="allow",
         on_duplicate="skip",
         task_name="{watch_folder}/{stem}",
