@@ -386,6 +386,17 @@ def test_a_locked_file_shows_as_stalled_in_the_end_and_stays(bench: Workbench, m
     assert bench.events().count("stalled") == 1
 
 
+def test_a_file_that_is_not_whole_yet_waits_since_its_last_change_however_often_it_is_looked_at(
+    bench: Workbench,
+) -> None:
+    bench.drop("a.pdf", pdf()[:-8])
+    bench.rounds(10)
+    waits_since = bench.file("a.pdf").state_at
+    bench.rounds(20)
+    assert bench.file("a.pdf").state is FileState.WAITING
+    assert bench.file("a.pdf").state_at == pytest.approx(waits_since, abs=0.5)
+
+
 # --- names that are under way ----------------------------------------------------------------------------------------
 
 
