@@ -86,7 +86,7 @@ NEXT_STEP: Mapping[FileState | TaskState, str] = MappingProxyType(
     {
         FileState.WAITING: "It is sent once it has not changed for `settle`, is whole and nobody holds it.",
         FileState.STALLED: "It stays, is looked at again, and is sent as soon as it is whole and can be read.",
-        FileState.IGNORED: "Nothing: only plain files are sent. Put the file itself into the inbox instead.",
+        FileState.IGNORED: "Nothing: it is left where it lies. Put a copy of the file into the inbox instead.",
         FileState.SENDING: "Its upload ends, and the answer decides.",
         FileState.UNKNOWN: "It is looked for at the service; none found for `retry.unknown_wait`: it is sent again.",
         FileState.HELD: "You decide: `fsagent resolve` with --submitted TASK, --resubmit or --reject.",

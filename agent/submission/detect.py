@@ -184,7 +184,7 @@ class Detect:
             if row.signature != sighting.signature:
                 continue
             if row.state is FileState.IGNORED:
-                return sighting.irregular is not None or sighting.links > 1
+                return sighting.irregular is not None or self._is_anothers_link(sighting)
             if row.state not in UNSENT or row.ready or row.look_at is not None:
                 return True
         return False
@@ -286,14 +286,21 @@ class Detect:
 
     def _held(self, sighting: Sighting, *, is_old: bool) -> str:
         """Return who or what keeps a file at rest from being sent; "" where nothing does."""
-        if sighting.links > 1 and self._folder.hard_links == "check" and system.HARD_LINKS_CARRY_OWNERS:
+        if self._has_other_names(sighting):
             if is_old:
-                owners = {os.getuid(), self._inbox.root.stat().st_uid} if hasattr(os, "getuid") else set()
-                return "" if sighting.owner in owners else Irregular.HARD_LINK
+                return Irregular.HARD_LINK if self._is_anothers_link(sighting) else ""
             return "the file has more than one name (hard links)"
         if system.is_held_for_writing(self._inbox.root.joinpath(*sighting.relative_path.split("/"))):
             return "another program has the file open for writing"
         return ""
+
+    def _has_other_names(self, sighting: Sighting) -> bool:
+        return sighting.links > 1 and self._folder.hard_links == "check" and system.HARD_LINKS_CARRY_OWNERS
+
+    def _is_anothers_link(self, sighting: Sighting) -> bool:
+        """Return whether a file with other names is neither ours nor the inbox owner's; asked anew with every scan."""
+        owners = {os.getuid(), self._inbox.root.stat().st_uid} if hasattr(os, "getuid") else set()
+        return self._has_other_names(sighting) and sighting.owner not in owners
 
     def _missing_ready_file(self, relative_path: str) -> str:
         if self._folder.ready_file is None:
@@ -361,7 +368,7 @@ class Detect:
 
 
 HARD_LINK_SENTENCE = (
-    "the file has other names (hard links) and belongs to somebody else: perhaps one its dropper may not read"
+    "the file has other names (hard links) and belongs to somebody else; put a copy here, or set `hard_links: allow`"
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from agent.model import FileState
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agent.model import Sighting
     from agent.submission.detect import Detect
 
 
@@ -170,20 +172,46 @@ def test_a_file_with_other_names_of_our_own_waits_and_is_sent(bench: Workbench, 
     assert len(bench.service.submissions) == 1
 
 
-def test_a_file_with_other_names_of_somebody_else_is_ignored(
-    bench: Workbench, detect: Detect, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def foreign(bench: Workbench, detect: Detect, monkeypatch: pytest.MonkeyPatch) -> Sighting:
+    """Return a file with two names that belongs to somebody else, and is ignored."""
     hard_link(bench.base / "second-name.pdf", bench.drop("a.pdf"))
     monkeypatch.setattr(os, "getuid", lambda: 4711)
     monkeypatch.setattr(
         type(bench.place("inbox")), "stat", lambda _path, **_: os.stat_result([0, 0, 0, 2, 4711, *[0] * 5])
     )
-    detect.take([system.sight(bench.place("inbox"), "a.pdf")])  # type: ignore[list-item]  # it is there
+    sighting = system.sight(bench.place("inbox"), "a.pdf")
+    assert sighting is not None
+    detect.take([sighting])
     bench.clock.advance(61)
     detect.look_at_due()
     detect.look_at_due()
-    assert bench.file("a.pdf").state is FileState.IGNORED
+    return sighting
+
+
+def test_a_file_with_other_names_of_somebody_else_is_ignored(
+    bench: Workbench, detect: Detect, foreign: Sighting
+) -> None:
+    detect.take([foreign])
+    record = bench.file("a.pdf")
+    assert (record.state, "`hard_links: allow`" in record.detail) == (FileState.IGNORED, True)
     assert not bench.service.submissions
+
+
+def test_a_file_ignored_for_its_other_names_is_taken_up_where_they_are_allowed_by_now(
+    bench: Workbench, foreign: Sighting
+) -> None:
+    bench.settings = replace(bench.settings, watch_folders=(replace(bench.folder, hard_links="allow"),))
+    bench.start()
+    bench.detects[0].take([foreign])
+    assert bench.file("a.pdf").state is FileState.WAITING
+
+
+def test_a_file_ignored_for_its_other_names_is_taken_up_once_it_is_ours(
+    bench: Workbench, detect: Detect, foreign: Sighting
+) -> None:
+    detect.take([replace(foreign, owner=4711)])
+    assert bench.file("a.pdf").state is FileState.WAITING
 
 
 def test_hard_links_can_be_allowed(tmp_path: Path) -> None:
