@@ -44,15 +44,14 @@ def file_away(
     destination: str,
     sha256: str = "",
     min_free: int = 0,
-    sync: bool = True,
     copy: bool = True,
     patience: float = PATIENCE,
     wait: Callable[[float], object] = time.sleep,
 ) -> str:
     """Move the file of that signature to `destination` beneath another root and return its identity there.
 
-    Durable on return; with `sync` False a rename is not, then the caller syncs both folders. `sha256`, where given, is
-    what a copy to another device must have; `min_free`: bytes that must stay free there. `patience` in seconds.
+    Durable on return. `sha256`, where given, is what a copy to another device must have; `min_free`: bytes that must
+    stay free there. `patience` in seconds.
     With `copy` False nothing is copied: "" is returned where a rename cannot do it.
 
     Raises FileExistsError where the name is taken; FileBusy where others hold the file or something stands in the way
@@ -79,10 +78,9 @@ def file_away(
         )
         if not move.rename():
             return move.copy(min_free) if copy else ""
-        if sync:
-            with as_local_trouble("make durable", target.path):
-                target.sync()
-                source.sync()
+        with as_local_trouble("make durable", target.path):
+            target.sync()
+            source.sync()
     return signature.identity
 
 

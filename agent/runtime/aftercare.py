@@ -36,10 +36,9 @@ LOST_ANSWER = "the agent stopped while it was sent: the service is asked whether
 class Aftercare:
     """Finishes what was begun; `step` runs in the thread that owns it."""
 
-    def __init__(self, parts: Parts, *, made_ready: Callable[[], None], follows: bool = True) -> None:
+    def __init__(self, parts: Parts, *, made_ready: Callable[[], None]) -> None:
         self._parts = parts
         self._made_ready = made_ready
-        self._follows = follows
         self._clock = parts.clock
         self._follow_every = min([FOLLOW_EVERY, *(folder.export.poll_max for folder in parts.settings.watch_folders)])
         self._next_follow = 0.0
@@ -51,7 +50,7 @@ class Aftercare:
     def step(self) -> float:
         """Do what is due and return the seconds until the next look."""
         self.recover_uploads()
-        if self._follows and self._clock.monotonic() >= self._next_follow and self._parts.lanes.service.enter():
+        if self._clock.monotonic() >= self._next_follow and self._parts.lanes.service.enter():
             self._follow()
         self._forget()
         return PAUSE

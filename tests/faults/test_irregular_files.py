@@ -229,7 +229,6 @@ def test_a_folder_swapped_for_a_link_while_filing_moves_nothing_in_or_out(trap: 
             destination_root=destination,
             destination=new_name,
             patience=0,
-            sync=False,
         )
         assert not any(empty.iterdir()), "moved out"
         places.reverse()
