@@ -63,8 +63,13 @@ def drop(inbox: Inbox, source: Path, *, clock: Clock, entropy: Callable[[], int]
 
 def _require_wanted(inbox: Inbox, source: Path) -> None:
     """Refuse what would lie in the inbox for ever, or lies there already."""
-    shown = for_display(str(source))
-    if source.absolute().is_relative_to(inbox.root):
+    shown, place = for_display(str(source)), source.absolute()
+    folder = inbox.folder
+    if folder.error is not None and place.is_relative_to(folder.error):
+        raise FileBusy(f"{shown} lies in error/ already", hint="to send it again: fsagent retry")
+    if folder.archive is not None and place.is_relative_to(folder.archive):
+        raise FileBusy(f"{shown} lies in archive/: it was sent", hint="to send it once more, copy it into the inbox")
+    if place.is_relative_to(inbox.root):
         raise FileBusy(f"{shown} lies in the inbox already: a running agent takes it from there")
     if inbox.name_filter.judge(source.name) is not FilterVerdict.TAKE:
         patterns = ", ".join(inbox.folder.include)

@@ -119,6 +119,18 @@ def test_a_file_in_the_inbox_is_not_copied_into_it(office: Office) -> None:
     assert "lies in the inbox already" in result.out
 
 
+@pytest.mark.parametrize("place", ["archive", "error"])
+def test_a_file_that_was_filed_away_is_not_said_to_be_taken_from_there(office: Office, place: str) -> None:
+    source = office.inbox / place / "letter.pdf"
+    source.write_bytes(read_sample("letter.pdf"))
+
+    result = office.run("submit", source)
+
+    assert result.status == 1
+    assert f"lies in {place}/" in result.out
+    assert ("fsagent retry" in result.out) == (place == "error")
+
+
 def test_announces_the_file_where_the_watch_folder_waits_for_that(office: Office, server: SandboxServer) -> None:
     office.write_config(url=server.url, project_id=DEMO_PROJECT_ID, **{"watch_folders.ready_file": "{file_name}.ready"})
 
