@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.cli.failures import EXIT_DONE, EXIT_FAILED
+from agent.cli.rendering import marks_for
 from agent.errors import UserError
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def _make_folder(directory: Path | None) -> Path:
         directory = next(here / name for name in names if not (here / name).exists())
     directory = directory.absolute()
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise UserError(f"{directory} is there already and not empty", hint="name another folder: fsagent demo DIR")
+        why = "not empty" if directory.is_dir() else "no folder"
+        raise UserError(f"{directory} is there already and {why}", hint="name another folder: fsagent demo DIR")
     try:
         for name in ("inbox", "output"):
             (directory / name).mkdir(parents=True, exist_ok=True)
@@ -160,16 +162,17 @@ def _tell(folder: Path, settings: Settings) -> bool:
     assert watch_folder.error is not None
     assert watch_folder.output is not None
     click.echo()
+    marks = marks_for()
     good = True
     for relative_path in DROPS:
         parts = relative_path.split("/")
         exported = list(watch_folder.output.joinpath(*parts[:-1]).glob(f"{Path(parts[-1]).stem}.*"))
         note = watch_folder.error.joinpath(*parts[:-1], f"{parts[-1]}.error.txt")
         if watch_folder.archive.joinpath(*parts).exists() and exported:
-            click.echo(f"  ✓ {relative_path}: sent, archived, {len(exported)} files exported")
+            click.echo(f"  {marks.good} {relative_path}: sent, archived, {len(exported)} files exported")
         elif note.exists():
             reason = note.read_text(encoding="utf-8").splitlines()[0].removeprefix("reason: ")
-            click.echo(f"  ✗ {relative_path}: in error/: {reason}")
+            click.echo(f"  {marks.bad} {relative_path}: in error/: {reason}")
             good = good and relative_path == "broken.pdf"
         else:
             click.echo(f"  ? {relative_path}: not done in time; the log says more: {settings.logging.file}")

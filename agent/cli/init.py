@@ -88,6 +88,8 @@ def init(
             team_id = team_id or click.prompt("Id of the team")
         project_id = project_id or click.prompt(PROJECT_PROMPTS[service])
         inbox, output = _ask_for_folders(inbox, output)
+        if inbox is None and output is None:
+            raise UserError("there is nothing to do without a folder: name an inbox, an output, or both")
     if not project_id or (inbox is None and output is None):
         raise click.UsageError("without a terminal to ask on: --project-id, and --inbox or --output or both")
     if service is ServiceType.SENDAI and not team_id:

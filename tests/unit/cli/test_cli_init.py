@@ -124,6 +124,16 @@ class Terminal(io.StringIO):
         return True
 
 
+def test_neither_folder_is_told_as_such_to_somebody_who_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("\nproject-7\n\n\n"))
+
+    result = run("init", "config.yaml", "--state-dir", "state")
+
+    assert result.status == 2
+    assert "an inbox, an output, or both" in result.err
+    assert "without a terminal" not in result.err
+
+
 def test_asks_on_a_terminal_for_what_no_option_says(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal("\nproject-7\nin\n\n"))
 
