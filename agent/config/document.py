@@ -228,6 +228,7 @@ _HINTS: tuple[tuple[str, str], ...] = (
     (r"could not find expected ':'", "a key without `:` and a space after it"),
     (r"expected <block end>|did not find expected key", "the indentation differs from the lines above"),
     (r"end of stream|unexpected document", "quotes, a bracket or a brace are never closed"),
+    (r"expected (the )?node content", "a value is missing, or brackets and braces do not pair"),
     (r"expected ',' or|did not find expected ',' or", "a `,` or the closing bracket is missing"),
     (r"cannot start any token", "text that begins with one of @ ` % needs quotes"),
     (r"alphabetic or numeric", "text that begins with * or & needs quotes"),

@@ -250,6 +250,7 @@ ONE_MISTAKE: dict[str, tuple[str, int, int, str, str]] = {
     "tab": (replaced("  client_id", "\tclient_id"), 2, 1, "", "a tab where only spaces may indent"),
     "indentation": (replaced("  client_secret", " client_secret"), 3, 2, "", "not valid YAML"),
     "open quote": (replaced("hush-hush", '"hush'), 8, 1, "", "never closed"),
+    "open bracket": (added("    include: [\n"), 9, 1, "", "do not pair"),
     "colon in text": (replaced("hush-hush", "hush: x"), 3, 22, "", "quote the text"),
     "at sign": (replaced("hush-hush", "@hush"), 3, 18, "", "needs quotes"),
     "exclamation mark": (
