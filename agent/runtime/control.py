@@ -83,7 +83,7 @@ class Control:
             logger.exception("request %s %s failed", request.command, dict(request.arguments))
             answer = {"ok": False, "message": f"{type(error).__name__}: {error}"}
         self._parts.ledger.answer(request.id, ok=bool(answer["ok"]), answer=answer, now=self._parts.clock.now())
-        logger.info("%s: %s", request.command, answer["message"])
+        logger.info("%s: %s", request.command, "; ".join(str(answer["message"]).splitlines()))
         self._changed()
 
     def _write_status(self) -> None:

@@ -154,7 +154,8 @@ class Detecting:
             self._watcher.start()
         health = self._watcher.check()
         if (health.kind, health.detail) != (self.observer, self.observer_detail):
-            logger.info("%s: %s observer %s", self.name, health.kind, health.detail)
+            why = f" ({health.detail})" if health.detail else ""
+            logger.info("%s: observer %s%s", self.name, health.kind, why)
         self.observer, self.observer_detail = health.kind, health.detail
         return True
 

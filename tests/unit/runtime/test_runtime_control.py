@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -115,6 +116,16 @@ def test_a_retry_is_carried_out_by_the_agent(controlled: Controlled) -> None:
     bench.submit()
     assert controlled.ask("retry", targets=["a.pdf"]).ok
     assert bench.names("inbox") == ["a.pdf"]
+
+
+def test_an_answer_of_several_sentences_is_one_line_of_the_log(
+    controlled: Controlled, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        assert controlled.ask("adopt", folder="one").ok
+    (line,) = [message for message in caplog.messages if message.startswith("adopt: ")]
+    assert line.count("belongs to this agent now") == 2
+    assert "\n" not in line
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,14 @@ def test_a_folder_that_can_be_read_again_is_said_no_more(
     assert (detecting.unreadable_count, detecting.unreadable) == (0, "")
 
 
+def test_the_log_says_how_changes_are_noticed(
+    bench: Workbench, detecting: Detecting, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        live(bench, detecting, 1)
+    assert "invoices: observer polling" in caplog.messages
+
+
 def test_status_tells_what_cannot_be_read(bench: Workbench) -> None:
     inboxes = {"invoices": {"unreadable": "closed cannot be read: Permission denied", "unreadable_count": 3}}
     document = {"agent": {"state": "running"}, "watch_folders": []}
