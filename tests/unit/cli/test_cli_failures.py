@@ -44,6 +44,24 @@ def test_an_output_that_cannot_be_written_is_said_in_one_sentence(office: Office
     assert "Traceback" not in result.stderr
 
 
+INTERRUPTED = """
+import sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "agent.cli.group":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+from agent.cli import main
+main()
+"""
+
+
+def test_ctrl_c_while_the_program_still_loads_ends_it_without_a_traceback() -> None:
+    result = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
+
+    assert (result.returncode, result.stderr) == (130, "interrupted\n")
+
+
 HOSTILE = "\x1b]0;owned\x07\n\u202e.pdf"
 
 
