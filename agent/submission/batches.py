@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from agent.errors import FileBusy, FileRefused, LaneTrouble, OutcomeUnknown, StaleRecord
 from agent.model import Event, FileRecord, FileState
+from agent.rules.form_names import file_name_in_form
 from agent.rules.naming import base_name, for_display, relative_parent
 from agent.submission.hashing import HashingReader
 from agent.submission.outcomes import accepted, changed_while_sent
@@ -114,7 +115,8 @@ class Batches:
                 if not all(each.ready or each.detail == NOT_COMPLETE for each in beside if each.state is WAITING):
                     return self._put_off(record)
                 try:
-                    return self._claim(record, beside[: self._service.abilities.batch_limit - 1], hold)
+                    others = _told_apart(record, beside)
+                    return self._claim(record, others[: self._service.abilities.batch_limit - 1], hold)
                 except StaleRecord:
                     continue  # one of them was seen to change, or claimed, at this moment
             return self._put_off(record)
@@ -220,6 +222,21 @@ class Batches:
         logger.warning("%s: upload of %s refused: %s", inbox.folder.name, names, refused.message)
         self._alone |= {each.record.key for each in prepared}
         return self._put_back(prepared, f"its upload was refused as a whole: {refused.message}")
+
+
+def _told_apart(record: FileRecord, beside: Sequence[FileRecord]) -> list[FileRecord]:
+    """Leave out files that travel under the name of another: whose a task is, its name alone would tell.
+
+    Names that are no UTF-8, or hold what may not stand in a form, may look the same there; the next upload takes them.
+    """
+    named = {file_name_in_form(record.relative_path)}
+    told_apart = []
+    for each in beside:
+        name = file_name_in_form(each.relative_path)
+        if name not in named:
+            named.add(name)
+            told_apart.append(each)
+    return told_apart
 
 
 def _rows(

@@ -77,6 +77,17 @@ def test_a_name_shown_as_it_travelled_in_the_form_is_known_again(
     assert names == {bench.file('a/case "7".pdf').key: "case %227%22.pdf", bench.file("a/b.pdf").key: "b.pdf"}
 
 
+def test_files_that_travel_under_one_name_are_not_of_one_upload(bench: Workbench, service: MemoryUploadService) -> None:
+    service.split = lambda upload: (file_name_in_form(upload.file_name),)
+    try:
+        dropped(bench, 'a/b".pdf', "a/b%22.pdf", "a/c.pdf")
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    bench.run()
+    assert sorted(uploaded(service)) == [("a", ['b".pdf', "c.pdf"]), ("a", ["b%22.pdf"])]
+    assert {task.file_key for task in bench.ledger.find_tasks() if task.upload_id} == {f.key for f in bench.files()}
+
+
 def test_files_outside_of_any_folder_are_uploads_of_their_own(bench: Workbench, service: MemoryUploadService) -> None:
     dropped(bench, "1.pdf", "2.pdf")
     bench.run()
