@@ -32,6 +32,8 @@ FILINGS = 1_000
 """Planned filings read at once, beside those that wait because others hold their files."""
 REFILE_AFTER = 5.0
 """Seconds before a filing is tried again whose file was held by another program."""
+ASK_AGAIN_AFTER = 10.0
+"""Seconds before a task is asked for again whose answer left nothing to do: its lease may be another's, and ends."""
 TROUBLE_OF_THE_SERVICE = frozenset(
     {
         LaneReason.SERVICE_UNREACHABLE,
@@ -67,6 +69,8 @@ class FolderCare:
         self._next_purge = 0.0
         self._file_again: dict[str, float] = {}
         """When a filing is tried again whose file others held."""
+        self._ask_again: dict[str, float] = {}
+        """When a task is asked for again whose export could not be taken back yet."""
         self.is_prepared = False
         """Whether its folders are made and hold nothing a killed process left: nobody works in them before."""
 
@@ -192,14 +196,18 @@ class FolderCare:
         """Take back exports that are in nobody's hand; return whether there were any: with a lease, that asks."""
         asked = False
         unexpected: list[Exception] = []
+        now = self._clock.monotonic()
+        self._ask_again = {task_id: at for task_id, at in self._ask_again.items() if at > now}
         for record in interrupted:
-            if not self._parts.tasks_in_hand.take(record.task_id):
+            if record.task_id in self._ask_again or not self._parts.tasks_in_hand.take(record.task_id):
                 continue
             try:
                 current = self._parts.ledger.task(record.task_id)
                 if current is not None and (current.state, current.started_at) == (record.state, record.started_at):
                     self._parts.exporting.recover(self._folder, current)
                     asked = True
+                    if self._parts.ledger.task(record.task_id) == current:
+                        self._ask_again[record.task_id] = now + ASK_AGAIN_AFTER
             except (LaneTrouble, LedgerUnavailable):
                 raise
             except Exception as error:  # noqa: BLE001 -- raised below: the tasks behind this one have their turn first

@@ -12,6 +12,7 @@ from agent.errors import FileBusy, FileRefused, LedgerUnavailable, LocalTrouble,
 from agent.folders import filing
 from agent.model import FileState, LaneReason, Reason, ServiceTaskState, TaskState
 from agent.runtime.aftercare import FOLLOW_EVERY
+from agent.runtime.folder_care import ASK_AGAIN_AFTER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -244,6 +245,22 @@ def test_an_export_nobody_has_in_hand_is_taken_back(bench: Workbench) -> None:
     bench.aftercare.step()
     assert bench.task().state is TaskState.PROCESSING
     assert bench.service.tasks()[0].state is ServiceTaskState.PENDING_START
+
+
+def test_a_lease_too_old_to_be_surely_ours_is_not_asked_for_every_second_until_it_ends(bench: Workbench) -> None:
+    bench.drop("a.pdf")
+    bench.submit()
+    bench.service.start_export(bench.service.tasks()[0])
+    bench.ledger.commit(bench.task().change(state=TaskState.EXPORTING, started_at=bench.clock.now()))
+    lease = bench.settings.service.lease
+    bench.clock.advance(0.9 * lease)
+    for _ in range(int(0.09 * lease)):
+        bench.aftercare.step()
+        bench.clock.advance(1.0)
+    assert 1 < len(bench.service.named("get_task")) <= 0.09 * lease / ASK_AGAIN_AFTER + 1
+    bench.clock.advance(0.02 * lease)
+    bench.aftercare.step()
+    assert bench.task().state is TaskState.PROCESSING
 
 
 def test_an_export_a_worker_has_in_hand_is_left_to_it(bench: Workbench) -> None:
