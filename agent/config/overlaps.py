@@ -63,11 +63,14 @@ class Lineages:
         """
         if not any(path.is_relative_to(folder) for folder in self._silent):
             answer: Future[Lineage] = Future()
-            threading.Thread(target=self._answer, args=(path, answer), name="who-is-it", daemon=True).start()
+            asking = threading.Thread(target=self._answer, args=(path, answer), name="who-is-it", daemon=True)
             try:
+                asking.start()
                 return answer.result(self._patience)
             except TimeoutError:
                 self._silent.append(path)
+            except RuntimeError:  # no more threads
+                return spelled_lineage(path, ignore_case=self._ignore_case)
         return spelled_lineage(path, ignore_case=self._ignore_case)
 
     def _answer(self, path: Path, answer: Future[Lineage]) -> None:

@@ -263,7 +263,11 @@ class _Handler(FileSystemEventHandler):
 def _stop(observer: BaseObserver, deadline: float) -> bool:
     """Stop an observer within so many seconds, though watchdog joins its threads without any deadline."""
     stopping = threading.Thread(target=_stop_and_join, args=(observer,), name="stop-observer", daemon=True)
-    stopping.start()
+    try:
+        stopping.start()
+    except RuntimeError as error:  # no more threads
+        _log.warning("a watch cannot be stopped: %s", error)
+        return False
     stopping.join(deadline)
     return not stopping.is_alive()
 

@@ -10,7 +10,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from agent.errors import LedgerUnavailable, StaleRecord, Stopping
+from agent.errors import AgentError, LedgerUnavailable, StaleRecord, Stopping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +38,14 @@ class Worker:
         """What the last step failed with; empty while all is well."""
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start the thread. Raises AgentError where the system gives none."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise AgentError(
+                f"the agent's threads cannot all be begun: {error}",
+                hint="raise the limit of threads of this account or service (TasksMax= of its unit, ulimit -u)",
+            ) from error
 
     def wake(self) -> None:
         """End the present wait: there may be work."""

@@ -113,6 +113,16 @@ def test_many_watch_folders_are_compared_quickly(tmp_path: Path) -> None:
     assert overlaps("watch_folders:\n" + entries, tmp_path) == []
 
 
+def test_where_no_thread_is_left_to_ask_in_folders_are_compared_by_their_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more_threads(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_more_threads)
+    assert Lineages().lineage(tmp_path) == spelled_lineage(tmp_path)
+
+
 def test_a_folder_that_hangs_is_compared_by_its_path_and_keeps_nobody_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

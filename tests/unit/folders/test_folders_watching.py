@@ -454,5 +454,20 @@ def test_stopping_ends_every_thread(bench: Bench) -> None:
     assert {thread.ident for thread in threading.enumerate()} <= before
 
 
+def test_where_no_thread_is_left_to_stop_in_that_is_said_and_nothing_fails(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more_threads(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    watcher = bench.watch_natively()
+    observer = watcher._observer
+    assert observer is not None
+    with monkeypatch.context() as limits:
+        limits.setattr(threading.Thread, "start", no_more_threads)
+        assert not watcher.stop(DEADLINE)
+    assert watching._stop(observer, DEADLINE)
+
+
 def test_the_file_system_of_a_temporary_folder_is_a_local_one(bench: Bench) -> None:
     assert network_file_system(bench.root) in {"", "9p", "FUSE", "virtiofs"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from fakes.driven_clock import DrivenClock
 
-from agent.errors import LedgerUnavailable, StaleRecord, Stopping
+from agent.errors import AgentError, LedgerUnavailable, StaleRecord, Stopping
 from agent.runtime.clock import SystemClock
 from agent.runtime.workers import AFTER_FAILURE, AFTER_LEDGER_TROUBLE, Worker
 
@@ -169,6 +169,18 @@ def test_told_to_stop_between_a_look_and_a_step_it_does_not_wait() -> None:
     ended = not worker._thread.is_alive()
     worker.wake()
     assert ended
+
+
+def test_where_the_system_gives_no_thread_that_is_said_with_what_to_do(
+    stop: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more_threads(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_more_threads)
+    with pytest.raises(AgentError, match="can't start new thread") as refused:
+        Worker("a worker", lambda: 0.0, clock=SystemClock(), stop=stop).start()
+    assert "limit" in refused.value.hint
 
 
 def test_one_that_never_began_has_ended(stop: threading.Event) -> None:
