@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 from agent.errors import TaskFatal
 from agent.folders import filing, publishing
 from agent.model import OnConflict, PlannedFile
-from agent.rules.naming import clash_suffix, export_targets, join, relative_parent, staged_name, with_suffix_in_stem
+from agent.rules.naming import (
+    clash_suffix,
+    collision_key,
+    export_targets,
+    join,
+    relative_parent,
+    staged_name,
+    with_suffix_in_stem,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,6 +56,7 @@ def plan_export(
     Raises TaskFatal for hostile names and for targets that cannot be.
     """
     wanted = export_targets(files, record.source_folder)
+    _require_own_folders(folder, wanted)
     earlier = {(planned.root, planned.wanted): planned.target for planned in record.plan}
     roots = ["output"] if folder.export.archive is None else ["output", "archive"]
     if earlier.keys() == {(root, target) for root in roots for target in wanted}:
@@ -68,6 +77,19 @@ def plan_export(
         for root in roots
         for name, file in zip(wanted, files, strict=True)
     )
+
+
+def _require_own_folders(folder: WatchFolder, wanted: Sequence[str]) -> None:
+    """Raise TaskFatal where a file would stand where notes or copies have their folder: no export had them any more."""
+    output = root_of(folder, "output")
+    for own in (folder.export.error, folder.export.archive):
+        if own is None or not own.is_relative_to(output):
+            continue
+        path = own.relative_to(output)
+        taken = {collision_key(each.as_posix()) for each in (path, *path.parents)}
+        for name in wanted:
+            if collision_key(name) in taken:
+                raise TaskFatal(f"{name} cannot be written: the agent keeps its own files in {own}")
 
 
 def stage_beside(target: str, *, entropy: Callable[[], int]) -> str:

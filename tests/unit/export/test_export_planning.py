@@ -93,6 +93,17 @@ def test_a_folder_of_that_name_fails_the_task_whatever_is_configured(tmp_path: P
         plan(folder, content("a.csv"))
 
 
+@pytest.mark.parametrize("name", ["error", "Error", "copies"])
+def test_no_export_takes_the_name_of_the_folder_for_notes_or_above_that_for_copies(tmp_path: Path, name: str) -> None:
+    folder = folder_with(tmp_path, archive=tmp_path / "invoices" / "output" / "copies" / "deep")
+    with pytest.raises(TaskFatal, match="keeps"):
+        plan(folder, content(name))
+
+
+def test_an_export_may_have_a_folder_of_that_name(tmp_path: Path) -> None:
+    assert targets(plan(folder_with(tmp_path), content("a.csv", "error"))) == ["error/a.csv"]
+
+
 def test_the_same_specification_gets_the_same_names_as_before_a_crash(tmp_path: Path) -> None:
     folder = folder_with(tmp_path)
     (output(folder) / "a.csv").touch()
