@@ -71,8 +71,8 @@ class Lane:
         with self._lock:
             self._probe_until = None
 
-    def succeeded(self) -> None:
-        """Say that the lane works."""
+    def succeeded(self) -> bool:
+        """Say that the lane works; return whether it was waiting."""
         with self._lock:
             was, self._state = self._state, LaneState(self.name)
             self._attempt = 0
@@ -80,6 +80,7 @@ class Lane:
             self._probe_until = None
         if was.reason is not None:
             logger.info("%s: works again after %s", self.name, was.reason.value)
+        return was.reason is not None
 
     def failed(self, trouble: LaneTrouble) -> None:
         """Make the lane wait: as long as the other side asked for, else by the backoff."""

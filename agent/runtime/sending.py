@@ -219,9 +219,11 @@ class Sending:
                 self._streaks[name] = RefusalStreak()
                 kept = self._kept.pop(name, [])
             self._parts.submit.preparing.let_go(kept)
-            service.succeeded()
-            lane.succeeded()
-            self._nudge(name)
+            service_was_waiting = service.succeeded()
+            # What waited with the lane goes on at once; else nothing is left behind, and a step of the care for each
+            # file would cost a third of the speed.
+            if lane.succeeded() or service_was_waiting:
+                self._nudge(name)
         else:
             service.leave()
             lane.leave()

@@ -28,7 +28,7 @@ class Lane(Protocol):
     def enter(self) -> bool:
         """Return whether it may be tried now."""
 
-    def succeeded(self) -> None:
+    def succeeded(self) -> object:
         """Say that it listens."""
 
     def failed(self, trouble: LaneTrouble) -> None:

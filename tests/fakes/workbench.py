@@ -197,7 +197,9 @@ class Workbench:
             for folder in self.settings.watch_folders
             if folder.output is not None
         }
-        self.sending = Sending(self.parts, self.inboxes, nudge=lambda _name: None)
+        self.nudged: list[str] = []
+        """Watch folders whose care a sending worker woke."""
+        self.sending = Sending(self.parts, self.inboxes, nudge=self.nudged.append)
         self.aftercare = Care(self.parts)
         self.asking = AskingLoop(self.parts, made_ready=lambda: None, exports=self.parts.exports)
         self.export_loop = ExportLoop(

@@ -52,6 +52,27 @@ def drop(bench: Workbench, count: int, folder: int = 0, name: str = "f") -> None
         bench.drop(f"{name}{number:02}.pdf", folder=bench.settings.watch_folders[folder])
 
 
+# --- who is woken ----------------------------------------------------------------------------------------------------
+
+
+def test_while_all_is_well_a_sent_file_wakes_nobody(bench: Workbench) -> None:
+    drop(bench, 3)
+    bench.submit()
+    assert len(bench.service.submissions) == 3
+    assert bench.nudged == []
+
+
+def test_the_first_file_after_trouble_wakes_who_cares_for_the_folder(bench: Workbench) -> None:
+    drop(bench, 3)
+    bench.service.script("submit", DOWN)
+    bench.submit()
+    bench.nudged.clear()
+    bench.clock.advance(10.0)
+    bench.send()
+    assert len(bench.service.submissions) == 3
+    assert bench.nudged == ["invoices"]
+
+
 # --- whose turn ------------------------------------------------------------------------------------------------------
 
 
