@@ -29,7 +29,10 @@ def stop_on_signals(stop: threading.Event) -> None:
         is_told = True
         # Not here: the main thread may be interrupted while it holds the lock of `stop`, or of `threading` itself, and
         # would wait for itself.
-        _thread.start_new_thread(stop.set, ())
+        try:
+            _thread.start_new_thread(stop.set, ())
+        except RuntimeError:  # no more threads: then here all the same, it goes well nearly always
+            stop.set()
 
     for number in STOP_SIGNALS:
         signal.signal(number, handle)

@@ -51,6 +51,11 @@ def test_a_signal_at_the_moment_the_wait_for_it_begins_is_heeded_too() -> None:
     assert told(signal.SIGINT, program=WAITING) == (0, "orderly")
 
 
+def test_a_signal_is_heeded_where_the_system_gives_no_more_threads() -> None:
+    program = f"import _thread\ndef no_more(*_): raise RuntimeError\n_thread.start_new_thread = no_more\n{PROGRAM}"
+    assert told(signal.SIGINT, program=program) == (0, "orderly")
+
+
 def test_the_second_signal_ends_the_process_at_once() -> None:
     assert told(signal.SIGINT, 2) == (HARD_EXIT, "")
 
