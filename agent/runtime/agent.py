@@ -7,7 +7,7 @@ import threading
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from agent.model import FileState, RootKind
+from agent.model import FileState, RootKind, TaskState
 from agent.rules.filters import WAITS_FOR
 from agent.rules.naming import for_display
 from agent.runtime.aftercare import Aftercare
@@ -29,7 +29,7 @@ from agent.submission.inbox import Inbox
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.model import FileRecord, WatchFolder
+    from agent.model import FileRecord, TaskRecord, WatchFolder
     from agent.runtime.parts import Parts
 
 logger = logging.getLogger(__name__)
@@ -53,6 +53,12 @@ UNFINISHED = (
     FileState.SENDING,
     FileState.SUBMITTED,
 )
+
+
+def _ended_without_a_word(task: TaskRecord, since: float) -> bool:
+    """Return whether a task ended since then, not as it should, and no source in error/ speaks of it."""
+    is_new = task.ended_at is not None and task.ended_at >= since
+    return is_new and (task.state is TaskState.ENDED_UNKNOWN or not task.file_key)
 
 
 def _line(what: str, where: str, name: str, detail: str) -> str:
@@ -280,21 +286,26 @@ class Agent:
                 if detecting.unreadable
             ]
         if self.exports:
-            only_submit = {folder.name for folder in self._parts.settings.watch_folders if folder.output is None}
-            lines += [
-                _line(
-                    "held" if task.held else "open",
-                    task.watch_folder,
-                    f"task {task.task_id} ({task.name})",
-                    task.detail,
-                )
-                for task in ledger.find_tasks(is_open=True)
-                if task.watch_folder not in only_submit
-            ]
+            lines += self._unfinished_tasks(since=since)
         lines += [
             _line("waits", lane.lane, lane.reason.value, lane.detail)
             for lane in self._parts.lanes.states()
             if lane.reason is not None and lane.lane != WEB_LANE
+        ]
+        return lines
+
+    def _unfinished_tasks(self, *, since: float) -> list[str]:
+        ledger = self._parts.ledger
+        only_submit = {folder.name for folder in self._parts.settings.watch_folders if folder.output is None}
+        lines = [
+            _line("held" if task.held else "open", task.watch_folder, f"task {task.task_id} ({task.name})", task.detail)
+            for task in ledger.find_tasks(is_open=True)
+            if task.watch_folder not in only_submit
+        ]
+        lines += [
+            _line(task.state.value, task.watch_folder, f"task {task.task_id} ({task.name})", task.detail)
+            for task in ledger.find_tasks(states=[TaskState.FAILED, TaskState.ENDED_UNKNOWN], newest_first=True)
+            if _ended_without_a_word(task, since)
         ]
         return lines
 

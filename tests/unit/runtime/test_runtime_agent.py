@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+import pytest
 from fakes.memory_ledger import MemoryLedger
-from fakes.workbench import Workbench
+from fakes.workbench import PROJECT, Workbench
 
 from agent.app import build_parts
-from agent.model import RootKind, RootRecord
+from agent.model import RootKind, RootRecord, TaskRecord, TaskState
 from agent.runtime.agent import Agent
 from agent.runtime.clock import SystemClock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from agent.model import Event, FileRecord, TaskRecord
+    from agent.model import Event, FileRecord
     from agent.ports import Service
 
 PATIENCE = 20.0
@@ -55,3 +57,23 @@ def test_a_watch_set_up_while_the_agent_stops_is_stopped_too(tmp_path: Path) -> 
     left = [thread for thread in threading.enumerate() if thread not in threads]
     agent._detecting[0].close()
     assert left == []
+
+
+@pytest.mark.parametrize(
+    ("state", "file_key", "is_told"),
+    [
+        (TaskState.ENDED_UNKNOWN, "a file", True),
+        (TaskState.FAILED, "", True),
+        (TaskState.FAILED, "a file", False),  # its source lies in error/, and is told of there
+        (TaskState.EXPORTED, "", False),
+    ],
+)
+def test_a_task_that_did_not_end_as_it_should_is_told_where_no_file_in_error_speaks_of_it(
+    tmp_path: Path, state: TaskState, file_key: str, *, is_told: bool
+) -> None:
+    bench = Workbench(tmp_path)
+    now = bench.clock.now()
+    row = TaskRecord("T", "invoices", PROJECT, "a.pdf", state, now, now, file_key=file_key, detail="why", ended_at=now)
+    bench.ledger.commit(row, replace(row, task_id="before", ended_at=now - 1))
+    told = Agent(bench.parts).unfinished(since=now)
+    assert told == ([f"{state.value:<9} invoices: task T (a.pdf): why"] if is_told else [])
