@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from agent.app import entropy
 from agent.cli.rendering import one_line
-from agent.errors import AgentError, Stopping
+from agent.errors import AgentError, LaneTrouble, Stopping
+from agent.folders.roots import look_at_root
+from agent.model import LaneReason, RootKind
 from agent.runtime.control import STATUS_NOTE
 from agent.runtime.fates import NOT_SEEN, Fate, fate_of
 from agent.runtime.lanes import SERVICE_LANE, export_lane, submission_lane
@@ -55,13 +57,14 @@ class Submissions:
         """Whether nothing more will happen to any file by itself."""
         return all(file.fate.is_over for file in self._files)
 
-    def drop(self) -> None:
+    def drop(self, ledger: Ledger) -> None:
         """Copy the files into the inbox, once; what cannot be copied is over."""
         if self._is_dropped:
             return
         self._is_dropped = True
         for file in self._files:
             try:
+                self._require_root(ledger)
                 file.dropped = drop(self._inbox, file.source, clock=self._clock, entropy=entropy)
             except Stopping:
                 raise
@@ -70,6 +73,17 @@ class Submissions:
                 self._set(file, Fate("not copied", one_line(message), is_over=True))
             else:
                 self._set(file, Fate(NOT_SEEN))
+
+    def _require_root(self, ledger: Ledger) -> None:
+        """Raise LaneTrouble where the inbox is another agent's, or a folder in the place of the one whose disk is away.
+
+        What was copied there would be sent by the other one, or lie below the disk once that is back.
+        """
+        name, root = self._inbox.folder.name, self._inbox.root
+        known = ledger.root(name, RootKind.INBOX)
+        look = look_at_root(root, kind=RootKind.INBOX, watch_folder=name, ledger_id=ledger.ledger_id, known=known)
+        if look.reason in {LaneReason.OWNED_BY_OTHER_AGENT, LaneReason.ROOT_CHANGED}:
+            raise LaneTrouble(look.detail, reason=look.reason, hint=look.hint)
 
     def look(self, ledger: Ledger) -> bool:
         """Look once at every file in the ledger; return whether all are over."""

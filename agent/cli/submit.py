@@ -95,14 +95,17 @@ def _beside_agent(settings: Settings, submissions: Submissions, clock: Clock, de
     from agent.runtime.looking import is_running, reading_ledger  # noqa: PLC0415 -- as above
 
     never = threading.Event()
-    submissions.drop()
     look_at_lock = clock.monotonic() + ALIVE_EVERY
     with reading_ledger(settings) as ledger:
+        if ledger is None:  # the agent is about to make it
+            clock.wait(never, LOOK_EVERY)
+            return
+        submissions.drop(ledger)
         while clock.monotonic() < deadline:
-            if ledger is not None and submissions.look(ledger):
+            if submissions.look(ledger):
                 return
             if clock.monotonic() >= look_at_lock:
-                if ledger is None or not is_running(settings):
+                if not is_running(settings):
                     return
                 look_at_lock = clock.monotonic() + ALIVE_EVERY
             clock.wait(never, LOOK_EVERY)
@@ -116,7 +119,7 @@ def _with_own_agent(settings: Settings, submissions: Submissions, clock: Clock, 
     set_up_logging(settings.logging, secrets=settings.service.secrets, to_console=False)
     never = threading.Event()
     with running_agent(settings) as (_, parts):
-        submissions.drop()
+        submissions.drop(parts.ledger)
         while clock.monotonic() < deadline and not submissions.look(parts.ledger):
             clock.wait(never, LOOK_EVERY)
 
