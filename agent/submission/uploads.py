@@ -82,17 +82,19 @@ class Uploads:
     ) -> list[TaskRecord]:
         # Asked of the whole ledger: a row may be another's, such as of a task that an operator named.
         recorded = self._ledger.known_tasks([task.id for task in progress.tasks])
-        numbers: dict[str, int] = {}
+        # Of one file, or where nobody knows of which, of one name.
+        numbers: dict[tuple[str, str], int] = {}
         for row in known:
-            numbers[row.file_key] = max(numbers.get(row.file_key, 0), row.number)
+            stem = (row.file_key, "" if row.file_key else row.name)
+            numbers[stem] = max(numbers.get(stem, 0), row.number)
         rows = []
         for task in sorted(progress.tasks, key=lambda task: task.id):
             if task.id in recorded:
                 continue
             source = _source_of(task, files)
-            key = source.key if source is not None else ""
-            numbers[key] = numbers.get(key, 0) + 1
-            rows.append(self._row(record, task, source, numbers[key]))
+            stem = (source.key, "") if source is not None else ("", task.name or record.name)
+            numbers[stem] = numbers.get(stem, 0) + 1
+            rows.append(self._row(record, task, source, numbers[stem]))
         return rows
 
     def _row(self, upload: TaskRecord, task: Task, source: FileRecord | None, number: int) -> TaskRecord:

@@ -142,6 +142,19 @@ def test_a_file_no_task_of_its_upload_is_of_says_so(bench: Workbench, service: M
     assert bench.file("case/b.pdf").detail == NO_TASK
 
 
+def test_tasks_of_no_file_that_is_known_are_numbered_by_their_names(
+    bench: Workbench, service: MemoryUploadService
+) -> None:
+    bench.settings = replace(bench.settings, watch_folders=(replace(bench.folder, batch="folder"),))
+    bench.start()
+    for name in ("case/a.pdf", "case/b.pdf"):
+        bench.drop(name)
+    service.split = lambda upload: ("invoice", "letter") if upload.file_name.endswith("a.pdf") else ("letter",)
+    bench.run()
+    exported = [name for name in bench.names("output") if name.endswith(".json")]
+    assert exported == ["case/invoice.json", "case/letter-2.json", "case/letter.json"]
+
+
 def test_a_task_before_people_waits_while_the_others_are_exported(
     bench: Workbench, service: MemoryUploadService
 ) -> None:
