@@ -44,6 +44,16 @@ def test_an_output_that_cannot_be_written_is_said_in_one_sentence(office: Office
     assert "Traceback" not in result.stderr
 
 
+def test_a_time_that_is_up_before_anything_was_looked_at_is_no_success(office: Office) -> None:
+    (office.inbox / "letter.pdf").write_bytes(b"%PDF-1.4 %%EOF")
+    command = [sys.executable, "-m", "agent", "-c", str(office.config), "run", "--once", "--wait", "0s"]
+
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert result.returncode == 1
+    assert result.stdout, "that it was not looked at, or that it waits"
+
+
 INTERRUPTED = """
 import sys
 class Interrupting:
