@@ -139,9 +139,12 @@ class Writing:
         """Pass chunks on while the lease lasts; what outlasts it is blamed on whoever took longer, network or disk."""
         while True:
             asked_at = self._clock.monotonic()
-            chunk = next(chunks, None)
-            if self._stop.is_set():
-                raise Stopping("the agent stops")
+            try:
+                chunk = next(chunks, None)
+            except TaskTransient:
+                self._require_running()  # a stop cuts downloads off: the task is not to blame
+                raise
+            self._require_running()
             now = self._clock.monotonic()
             pace.waited += now - asked_at
             if now > give_up_at:
@@ -149,6 +152,10 @@ class Writing:
             if chunk is None:
                 return
             yield chunk
+
+    def _require_running(self) -> None:
+        if self._stop.is_set():
+            raise Stopping("the agent stops")
 
     def _sync(self, folder: WatchFolder, places: Iterable[tuple[str, str]]) -> None:
         """Make the names of files durable, given as root and path."""

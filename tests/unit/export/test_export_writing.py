@@ -173,6 +173,21 @@ def test_a_stop_leaves_nothing(site: Site) -> None:
     assert site.outputs() == {}
 
 
+def test_a_download_that_a_stop_cuts_off_is_no_error_of_the_task(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(_file: ExportFile) -> AbstractContextManager[Iterator[bytes]]:
+        def blocks() -> Iterator[bytes]:
+            yield PDF[:5]
+            site.bench.parts.stop.set()
+            raise TaskTransient("it broke off")
+
+        return nullcontext(blocks())
+
+    monkeypatch.setattr(site.bench.service, "download", cut)
+    with pytest.raises(Stopping):
+        site.stage(download("a.pdf"))
+    assert site.outputs() == {}
+
+
 def test_what_takes_too_long_is_given_up_before_the_lease_ends(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(_file: ExportFile) -> AbstractContextManager[Iterator[bytes]]:
         site.bench.clock.advance(100.0)
