@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes.office import NOWHERE, Office, Result, run
+from system.sites import unused_port
 
 from agent.app import running_agent
 from agent.sandbox.aluma.settings import DEMO_PROJECT_ID
@@ -366,10 +367,8 @@ def listener() -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def free_port(listener: socket.socket) -> int:
-    port: int = listener.getsockname()[1]
-    listener.close()
-    return port
+def free_port() -> int:
+    return unused_port()
 
 
 def test_the_full_address_of_webhooks_is_shown(tmp_path: Path, free_port: int) -> None:
