@@ -251,6 +251,8 @@ def _stands_already(path: str) -> bool:
 
 
 if sys.platform == "win32":
+    import queue
+
     from watchdog.observers.read_directory_changes import WindowsApiEmitter
 
     class PacedEmitter(WindowsApiEmitter):
@@ -272,6 +274,13 @@ if sys.platform == "win32":
             self.failure = ""
             self._events = event_queue
             self._queued = 0
+
+        def on_thread_start(self) -> None:
+            """Begin to read. Raises OSError where the folder gives no handle, or none within watchdog's 2 s."""
+            try:
+                super().on_thread_start()
+            except queue.Empty:
+                raise TimeoutError(errno.ETIMEDOUT, "the system gives no handle on the folder for its events") from None
 
         def queue_events(self, timeout: float) -> None:  # noqa: ARG002 -- as the class says
             """Pass on what has gathered."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import queue
 import selectors
 import threading
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -424,6 +426,18 @@ def test_at_a_limit_of_inotify_the_folder_is_polled_and_the_limit_named(
     monkeypatch.undo()
     bench.clock.advance(5)
     assert bench.hints.wait_until(lambda: watcher.check().kind == "native")
+
+
+@pytest.mark.skipif(WALKS_THE_TREE, reason="events come through a handle on Windows only")
+def test_where_windows_gives_no_handle_in_time_the_folder_is_polled(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_slow(_reader: object) -> None:
+        raise queue.Empty
+
+    monkeypatch.setattr(import_module("watchdog.observers.winapi").DirectoryChangeReader, "start", too_slow)
+    health = bench.watch().check()
+    assert (health.kind, "no handle" in health.detail) == ("polling", True)
 
 
 @LINUX_EMITTER
