@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from agent.model import (
         Count,
+        DocumentType,
         Event,
         ExportFile,
         ExportSpecification,
@@ -63,6 +64,8 @@ class Abilities(Protocol):
     """Files one upload may hold; 1: no batches."""
     webhook: bool
     """The service can tell that a task ended (`webhook_secret`)."""
+    accepted_types: frozenset[DocumentType] | None
+    """Contents it is known to take; None where that is not documented in full."""
     size_limit: int | None
     """Bytes of the largest file it takes, where that is known."""
     result_lifetime: float | None

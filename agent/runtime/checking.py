@@ -243,7 +243,8 @@ def ledger_problem(error: AgentError) -> Finding:
 
 
 def check_service(settings: Settings, service: Service) -> Iterator[Finding]:
-    """Check credentials and that every project_id is one of the service's."""
+    """Check types and credentials, and that every project_id is one of the service's."""
+    yield from _check_types(settings, service)
     subject = f"service {settings.service.url}"
     try:
         service.check_credentials()
@@ -255,6 +256,19 @@ def check_service(settings: Settings, service: Service) -> Iterator[Finding]:
         return
     yield _good(subject, "takes the credentials")
     yield from _check_projects(settings, service)
+
+
+def _check_types(settings: Settings, service: Service) -> Iterator[Finding]:
+    """Warn of watch folders that accept what the service is not known to take."""
+    known = service.abilities.accepted_types
+    if known is None:
+        return
+    for folder in settings.watch_folders:
+        beyond = [kind.value for kind in folder.accept if kind not in known]
+        if folder.inbox is not None and beyond:
+            message = f"{', '.join(beyond)}: the service is known to take {', '.join(sorted(known))} only"
+            hint = "they are sent all the same; what the service refuses goes to error/"
+            yield _warning(f"{folder.name}: accept", message, hint)
 
 
 def _check_projects(settings: Settings, service: Service) -> Iterator[Finding]:

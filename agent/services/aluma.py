@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from agent.model import (
+        DocumentType,
         ExportFile,
         ExportSpecification,
         Lookup,
@@ -68,6 +69,7 @@ class AlumaAbilities:
     splits_submissions: bool = False
     batch_limit: int = 1
     webhook: bool = False
+    accepted_types: frozenset[DocumentType] | None = None
     size_limit: int | None = None
     result_lifetime: float | None = None
     first_poll: float = 0.0

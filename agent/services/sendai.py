@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, BinaryIO
 
-    from agent.model import ExportFile, Lookup, Project, ServiceSettings, Upload
+    from agent.model import DocumentType, ExportFile, Lookup, Project, ServiceSettings, Upload
     from agent.ports import Clock
     from agent.services.answers import Answer
 
@@ -62,6 +62,7 @@ class SendaiAbilities:
     splits_submissions: bool = True
     batch_limit: int = assumed.BATCH_LIMIT
     webhook: bool = False
+    accepted_types: frozenset[DocumentType] | None = assumed.ACCEPTED_TYPES
     size_limit: int | None = assumed.SIZE_LIMIT
     result_lifetime: float | None = None
     first_poll: float = 0.0

@@ -28,7 +28,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from agent.model import ServiceTaskState
+from agent.model import DocumentType, ServiceTaskState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 PATH_PREFIX: Final = "/v2/{team_id}/project/{project_id}"
 NOBODYS: Final = "fsagent-asks-whether-the-key-is-good"
 """A project, and an upload, that no account has."""
+ACCEPTED_TYPES: Final = frozenset(
+    {DocumentType.PDF, DocumentType.JPEG, DocumentType.PNG, DocumentType.TIFF, DocumentType.EMAIL}
+)
+"""No list is documented; others are sent where `accept` says so, and the answer decides."""
 SIZE_LIMIT: Final = 40_000_000
 """Bytes of one file; whether MB or MiB is meant is not said."""
 BATCH_LIMIT: Final = 100

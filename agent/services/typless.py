@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from agent.model import (
+        DocumentType,
         ExportFile,
         Lookup,
         Project,
@@ -56,6 +57,7 @@ class TyplessAbilities:
     splits_submissions: bool = False
     batch_limit: int = 1
     webhook: bool = True
+    accepted_types: frozenset[DocumentType] | None = assumed.ACCEPTED_TYPES
     size_limit: int | None = assumed.SIZE_LIMIT
     result_lifetime: float | None = assumed.RESULT_LIFETIME
     first_poll: float = assumed.FIRST_POLL

@@ -25,7 +25,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from agent.model import ServiceTaskState
+from agent.model import DocumentType, ServiceTaskState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,8 @@ AWAITING_POLL_VERSION: Final = "/v1"
 
 NOBODYS: Final = "fsagent-asks-whether-the-key-is-good"
 """An extraction id nobody has."""
+ACCEPTED_TYPES: Final = frozenset({DocumentType.PDF, DocumentType.JPEG, DocumentType.PNG, DocumentType.TIFF})
+"""Others are sent where `accept` says so, and the answer decides."""
 SIZE_LIMIT: Final = 30_000_000
 """Bytes of one file (third parties say 30 MB)."""
 RESULT_LIFETIME: Final = 48 * 3600.0

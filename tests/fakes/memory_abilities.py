@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agent.model import DocumentType
 
 
 @dataclass(slots=True)
@@ -15,6 +19,7 @@ class MemoryAbilities:
     splits_submissions: bool = False
     batch_limit: int = 1
     webhook: bool = False
+    accepted_types: frozenset[DocumentType] | None = None
     size_limit: int | None = None
     result_lifetime: float | None = None
     first_poll: float = 0.0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
 
-    from agent.model import Lookup, ServiceSettings, Upload
+    from agent.model import DocumentType, Lookup, ServiceSettings, Upload
     from agent.ports import Clock
 
 STATES = {
@@ -43,6 +43,7 @@ class ToyAbilities:
     splits_submissions: bool = False
     batch_limit: int = 1
     webhook: bool = False
+    accepted_types: frozenset[DocumentType] | None = None
     size_limit: int | None = None
     result_lifetime: float | None = None
     first_poll: float = 0.0

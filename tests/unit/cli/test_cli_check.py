@@ -309,6 +309,11 @@ class Desk:
         self.config.write_text(json.dumps(document), encoding="utf-8")
         self.config.chmod(0o600)
 
+    def accept(self, *types: str) -> None:
+        document = json.loads(self.config.read_text(encoding="utf-8"))
+        document["watch_folders"][0]["accept"] = types
+        self.config.write_text(json.dumps(document), encoding="utf-8")
+
     def check(self, *arguments: str) -> Result:
         return run("-c", self.config, "check", *arguments)
 
@@ -346,6 +351,23 @@ def test_a_wrong_key_is_a_problem_and_is_not_shown(tmp_path: Path, make: Any, se
     (line,) = problems(result)
     assert "service.api_key" in line
     assert "another-key" not in result.out
+
+
+@pytest.mark.parametrize(("make", "beyond"), [(sendai, "zip"), (typless, "email, zip")])
+def test_types_a_service_is_not_known_to_take_are_a_warning(tmp_path: Path, make: Any, beyond: str) -> None:
+    desk = make(tmp_path, NOWHERE)
+    desk.accept("pdf", "email", "zip")
+
+    found = [line for line in desk.check().out.splitlines() if "accept" in line]
+
+    assert [line.split(": the service")[0] for line in found] == [f"⚠ inbox: accept: {beyond}"]
+
+
+def test_types_a_service_is_known_to_take_are_no_matter(tmp_path: Path) -> None:
+    desk = typless(tmp_path, NOWHERE)
+    desk.accept("pdf", "tiff", "jpeg", "png")
+
+    assert "accept" not in desk.check().out
 
 
 @OTHERS
