@@ -144,7 +144,7 @@ def test_a_call_whose_answer_is_lost_or_late_is_carried_out_once(
 
 
 def test_a_lease_that_is_lost_in_a_slow_download_is_never_completed(site: Site, sandbox: SandboxServer) -> None:
-    sandbox.sandbox.faults.add(Spoiled(path="/file_collections/*", pace=700))
+    sandbox.sandbox.faults.add(Spoiled(path="/file_collections/*", pace=400))
     sent = [site.drop("one.pdf")]
     with site.run() as running:
         wait_until(lambda: [path for path in site.output.iterdir() if path.name.endswith(".part")])
