@@ -21,6 +21,7 @@ from agent.rules.tags import RESERVED_TAGS
 
 if TYPE_CHECKING:
     from enum import StrEnum
+    from urllib.parse import SplitResult
 
 LONGEST_NAME = 100
 LARGEST_PORT = 65_535
@@ -138,7 +139,8 @@ def _encoding(value: str) -> str:
     return value
 
 
-def _url(value: str) -> str:
+def _http_parts(value: str, expected: str) -> SplitResult:
+    """Return the parts of an address that can be connected to. Raises ValueError with what is expected."""
     _text(value)
     try:
         parts = urlsplit(value)
@@ -146,7 +148,12 @@ def _url(value: str) -> str:
     except ValueError:
         port_fits = False
     if not port_fits or parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"\s", value):
-        raise ValueError("expected an address such as https://api.aluma.io")
+        raise ValueError(expected)
+    return parts
+
+
+def _url(value: str) -> str:
+    parts = _http_parts(value, "expected an address such as https://api.aluma.io")
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError("the address of the service has no user, `?` or `#` in it")
     return value.rstrip("/")
@@ -171,14 +178,7 @@ def _webhook_secret(value: str) -> str:
 
 
 def _proxy(value: str) -> str:
-    _text(value)
-    try:
-        parts = urlsplit(value)
-        port_fits = parts.port is None or parts.port > 0
-    except ValueError:
-        port_fits = False
-    if not port_fits or parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"\s", value):
-        raise ValueError("expected the address of a proxy such as http://proxy.example:3128")
+    _http_parts(value, "expected the address of a proxy such as http://proxy.example:3128")
     return value
 
 
