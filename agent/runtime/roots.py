@@ -156,7 +156,6 @@ class RootWatch:
         """Make the lane wait while its folders are silent; return whether they are. For one thread that never hangs."""
         if not self.is_silent():
             return False
-        self._told = True
         self._lane.failed(
             LaneTrouble(
                 f"{self._what} has not answered for more than {ANSWER_PATIENCE:g} s",
@@ -165,6 +164,8 @@ class RootWatch:
                 retry_after=LOOK_AGAIN,
             )
         )
+        # Only now: should an answer have come meanwhile, the next look takes back what was said too late.
+        self._told = True
         return True
 
 

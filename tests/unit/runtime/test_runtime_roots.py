@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from fakes.workbench import Workbench
 
-from agent.errors import LocalTrouble
+from agent.errors import LaneTrouble, LocalTrouble
 from agent.folders.roots import MARKER
 from agent.model import LaneReason, RootKind
 from agent.runtime.operations import Operations
@@ -182,14 +182,14 @@ class Share:
         self.returns += 1
 
     @contextmanager
-    def hanging(self) -> Iterator[None]:
+    def hanging(self) -> Iterator[threading.Thread]:
         """Look in a thread of its own, which ends with the block, and long enough ago."""
         thread = threading.Thread(target=self.watch.step)
         thread.start()
         assert self.asked.wait(10.0)
         self.clock.advance(ANSWER_PATIENCE + 1.0)
         try:
-            yield
+            yield thread
         finally:
             self.answered.set()
             thread.join(10.0)
@@ -225,6 +225,23 @@ def test_once_it_answers_again_its_lane_opens(share: Share) -> None:
     assert (share.watch.is_healthy(), share.lane.state.reason) == (True, None)
     assert not share.watch.supervise()
     assert share.returns == 1
+
+
+def test_a_root_that_answers_at_the_moment_its_silence_is_noted_does_not_stay_noted(
+    share: Share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = share.lane.failed
+    with share.hanging() as looking:
+
+        def late(trouble: LaneTrouble) -> None:
+            share.answered.set()
+            looking.join(10.0)
+            failed(trouble)
+
+        monkeypatch.setattr(share.lane, "failed", late)
+        share.watch.supervise()
+    share.watch.step()
+    assert (share.watch.is_healthy(), share.lane.state.reason) == (True, None)
 
 
 def test_a_root_that_takes_its_time_is_not_silent(share: Share) -> None:
