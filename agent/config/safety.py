@@ -85,6 +85,7 @@ def _warn_about_export(
         (*here, "scope"),
         "own without an inbox: nothing is ever exported",
     )
+    when(not export.formats, (*here, "formats"), "empty: no result is ever written")
     when(export.workers == 0, (*here, "workers"), "0: nothing is ever exported")
     when(export.poll_min == 0, (*here, "poll_min"), "0: the service is asked without a pause")
     when(export.poll_max < export.poll_min, (*here, "poll_max"), "shorter than poll_min: it is the only wait there is")

@@ -370,6 +370,15 @@ def test_an_unsafe_value_is_a_warning(lines: str, key: str, tmp_path: Path) -> N
     assert f": {key}: " in warning
 
 
+def test_results_that_become_no_file_are_a_warning(tmp_path: Path) -> None:
+    text = (
+        "service: {type: typless, api_key: k}\nwatch_folders:\n"
+        "  - {document_type_name: T, inbox: in, output: out, export: {formats: []}}\n"
+    )
+    (warning,) = loaded(text, tmp_path).warnings
+    assert ": watch_folders[0].export.formats: empty: no result is ever written" in warning
+
+
 @pytest.mark.parametrize(
     ("line", "key"),
     [
