@@ -31,7 +31,10 @@ _GOES_ON = frozenset({ServiceTaskState.QUEUED, ServiceTaskState.RUNNING, Service
 
 @click.group()
 def tasks() -> None:
-    """Complete, discard or report a task that people look at (state `reviewing`); Send AI only."""
+    """Complete, discard or report a task that people look at; Send AI only.
+
+    `fsagent history --state reviewing` lists them.
+    """
 
 
 @tasks.command()
