@@ -262,9 +262,9 @@ class Asking:
         if plan.is_not_known:
             return
         plan.is_not_known = True
-        detail = f"the service does not know it: {moved.message}"
-        logger.warning("%s: task %s: %s", record.watch_folder, record.task_id, detail)
-        event = Event(self._clock.now(), record.watch_folder, "not known", detail, record.file_key, record.task_id)
+        logger.warning("%s: task %s is not known: %s", record.watch_folder, record.task_id, moved.message)
+        now = self._clock.now()
+        event = Event(now, record.watch_folder, "not known", moved.message, record.file_key, record.task_id)
         self._ledger.commit(event)
 
     def _finish(self, record: TaskRecord, state: TaskState, service_state: ServiceTaskState, detail: str) -> None:

@@ -179,7 +179,7 @@ def test_that_the_service_does_not_know_a_task_is_told_once(bench: Workbench) ->
     bench.service.script("get_task", *[TaskMoved("404 Not Found", gone=True)] * 3)
     live(bench, 20.0)
     told = [event for event in bench.ledger.history(task_id=bench.task().task_id) if event.name == "not known"]
-    assert [event.detail for event in told] == ["the service does not know it: 404 Not Found"]
+    assert [event.detail for event in told] == ["404 Not Found"]
 
 
 def test_a_task_the_service_no_longer_knows_is_given_up_after_days(bench: Workbench) -> None:
