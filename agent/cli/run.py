@@ -59,6 +59,7 @@ def run(ctx: click.Context, *, once: bool, wait: float, submit_only: bool, expor
             show_live(settings, parts, agent, stop)
         else:
             _wait(settings, parts, stop)
+        click.echo("stopping: what is under way gets 20 s; Ctrl-C again ends it at once", err=True)
     return EXIT_DONE
 
 

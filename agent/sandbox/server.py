@@ -223,5 +223,6 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen(_BACKLOG)
     except (OSError, OverflowError) as error:
         listener.close()
-        raise UserError(f"cannot listen on {host}:{port}: {error}", hint="Choose another host or port.") from error
+        said = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot listen on {host}:{port}: {said}", hint="choose another: --port 0 is a free one") from error
     return listener

@@ -1,4 +1,4 @@
-"""Signals: the first asks for an orderly stop, the second ends the process at once."""
+"""Signals: the first asks for an orderly stop, a later one ends the process at once."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from agent.runtime.signals import HARD_EXIT, STOP_SIGNALS
 
 PROGRAM = """
-import signal, sys, threading
+import itertools, signal, sys, threading
 from agent.runtime.signals import stop_on_signals
 stop = threading.Event()
-stop_on_signals(stop)
+stop_on_signals(stop, monotonic=itertools.count(1.0, float(sys.argv[3])).__next__)
 for _ in range(int(sys.argv[2])):
     signal.raise_signal(signal.Signals(int(sys.argv[1])))
 print("orderly" if stop.wait(20) else "still running", flush=True)
@@ -30,10 +30,10 @@ print("orderly" if stop.wait(20) else "still running", flush=True)
 """
 
 
-def told(number: int, times: int = 1, *, program: str = PROGRAM) -> tuple[int, str]:
-    """Run a process that gets a signal so often; return its exit status and what it said."""
+def told(number: int, times: int = 1, *, apart: float = 1.0, program: str = PROGRAM) -> tuple[int, str]:
+    """Run a process that gets a signal so often, `apart` seconds by its clock; return its exit status and output."""
     done = subprocess.run(
-        [sys.executable, "-c", program, str(int(number)), str(times)],
+        [sys.executable, "-c", program, str(int(number)), str(times), str(apart)],
         check=False,
         timeout=50,
         capture_output=True,
@@ -58,6 +58,10 @@ def test_a_signal_is_heeded_where_the_system_gives_no_more_threads() -> None:
 
 def test_the_second_signal_ends_the_process_at_once() -> None:
     assert told(signal.SIGINT, 2) == (HARD_EXIT, "")
+
+
+def test_a_signal_that_comes_twice_at_once_is_one_wish() -> None:
+    assert told(signal.SIGTERM, 3, apart=0.01) == (0, "orderly")
 
 
 def test_what_a_console_or_a_service_manager_sends_is_heeded() -> None:
