@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def write_failure_note(folder: WatchFolder, record: TaskRecord, fatal: TaskFatal, *, now: float) -> None:
     """Write `<safe task name>.error.txt`, under a clash name where that is a stranger's. Raises LocalTrouble."""
     assert folder.export.error is not None
-    filing.make_root(folder.export.error)
+    filing.make_root(folder.export.error, mode=folder.export.folder_mode)
     text = failure_note(record, fatal, now=now)
     filing.write_note(folder.export.error, safe_part(record.name), text, own=f"task: {record.task_id}")
 

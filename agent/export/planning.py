@@ -40,7 +40,7 @@ def make_archive(folder: WatchFolder) -> None:
         return
     above = [path for path in reversed(archive.parents) if path != output and path.is_relative_to(output)]
     for path in (*above, archive):
-        filing.make_root(path)
+        filing.make_root(path, mode=folder.export.folder_mode)
 
 
 def plan_export(

@@ -114,14 +114,17 @@ def _destination_folder(root: Path, relative_folder: str, source_root: Path) -> 
         raise any_local_trouble(error, "make the folder", place) from error
 
 
-def make_root(path: Path) -> None:
-    """Make `archive/` or `error/` itself, durably; the folder it lies in must be there. Raises LocalTrouble."""
+def make_root(path: Path, *, mode: int | None = None) -> None:
+    """Make `archive/` or `error/` itself, durably; the folder it lies in must be there. Raises LocalTrouble.
+
+    `mode` None: what a newly made folder there would have.
+    """
     with as_local_trouble("look at", path):
         if path.is_dir():
             return
     with system.open_root(path.parent, missing=LaneReason.NOT_WRITABLE) as parent:
         try:
-            parent.make_deeper(path.name, mode=None).close()
+            parent.make_deeper(path.name, mode=mode).close()
         except (NotRegular, OSError) as error:
             if path.is_dir():  # a link to a folder: a root is configured, it may be one
                 return

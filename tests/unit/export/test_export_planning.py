@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -141,6 +143,13 @@ def test_the_folder_for_copies_is_made_below_the_output(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, archive=tmp_path / "invoices" / "output" / "copies" / "deep")
     make_archive(folder)
     assert root_of(folder, "archive").is_dir()
+
+
+@pytest.mark.skipif(os.open not in os.supports_dir_fd, reason="rights are inherited from the folder here")
+def test_the_folder_for_copies_has_the_configured_mode(tmp_path: Path) -> None:
+    copies = tmp_path / "invoices" / "output" / "copies"
+    make_archive(folder_with(tmp_path, archive=copies, folder_mode=0o711))
+    assert stat.S_IMODE(copies.stat().st_mode) == 0o711
 
 
 def test_the_folder_for_copies_is_not_made_where_its_share_is_away(tmp_path: Path) -> None:
