@@ -224,5 +224,5 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         said = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot listen on {host}:{port}: {said}", hint="choose another: --port 0 is a free one") from error
+        raise UserError(f"cannot listen on {host}:{port}: {said}", hint="choose another; 0 is a free one") from error
     return listener
