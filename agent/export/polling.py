@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.model import ExportScope, FileState, ServiceTaskState, Task, TaskRecord, TaskState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from agent.model import WatchFolder
     from agent.ports import Clock, Ledger, Service
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 READY = ServiceTaskState.PENDING_START
 OPEN_TASKS = 100_000
 """Open tasks of one watch folder read at once."""
+OPEN_FILES = 1_000_000
+"""Files that wait for an answer looked through."""
 
 
 class Polling:
@@ -36,12 +38,16 @@ class Polling:
         by_name = {folder.name: folder for folder in folders}
         by_project = {folder.project_id: folder for folder in folders if folder.export.scope is ExportScope.PROJECT}
         found = []
+        lost: Collection[tuple[str, str]] | None = None
         for task, known in self._with_records(tasks):
             folder = by_name.get(known.watch_folder) if known else by_project.get(task.project_id)
             if folder is None or folder.output is None:
                 continue
-            if known is None and self._may_be_a_lost_answer(task):
-                continue
+            if known is None:
+                # Read after the list: what was listed and is of ours has waited for its answer since before.
+                lost = self._lost_answers() if lost is None else lost
+                if (task.project_id, task.name) in lost:
+                    continue
             record = known or self._adopt(folder, task)
             if self._is_due(folder, record):
                 found.append((folder, record, task))
@@ -68,10 +74,11 @@ class Polling:
             for task in page:
                 yield task, known.get(task.id)
 
-    def _may_be_a_lost_answer(self, task: Task) -> bool:
-        """Return whether a submission of that name waits for its answer: the task may turn out to be ours."""
-        pending = self._ledger.find_files(states=[FileState.SENDING, FileState.UNKNOWN, FileState.HELD])
-        return any(file.project_id == task.project_id and file.task_name == task.name for file in pending)
+    def _lost_answers(self) -> Collection[tuple[str, str]]:
+        """Return project and name of what waits for its answer: a task called so may turn out to be ours."""
+        states = [FileState.SENDING, FileState.UNKNOWN, FileState.HELD]
+        pending = self._ledger.find_files(states=states, limit=OPEN_FILES)
+        return {(file.project_id, file.task_name) for file in pending}
 
     def _adopt(self, folder: WatchFolder, task: Task) -> TaskRecord:
         """Record a task that somebody else submitted to a project this watch folder exports."""

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from agent.model import FileRecord, Sighting
     from agent.ports import Ledger
 
+PLANNED = 1_000_000
+"""Planned filings looked through: a copy whose plan is not seen would be sent."""
+
 
 def without_copies_under_way(sightings: list[Sighting], *, ledger: Ledger, watch_folder: str) -> list[Sighting]:
     """Return the sightings that are no such copy; once the filing is done, the next scan sees those that are."""
@@ -21,7 +24,7 @@ def without_copies_under_way(sightings: list[Sighting], *, ledger: Ledger, watch
         return sightings
     planned = {
         record.destination: record
-        for record in ledger.find_files(watch_folder=watch_folder, to_file=True, filing="inbox")
+        for record in ledger.find_files(watch_folder=watch_folder, to_file=True, filing="inbox", limit=PLANNED)
     }
     return [sighting for sighting in sightings if not _is_copy(sighting, planned.get(sighting.relative_path))]
 

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 FORGOTTEN_AFTER = 60 * 3600.0
 """Seconds after which the service may have forgotten a task it finished (it does at about 72 h, seed 000)."""
 
+RIVALS = 1_000_000
+"""Files of unknown outcome looked through: a rival that is not seen would have its task taken for another's."""
 CLOCK_SLACK = 5.0
 """Seconds our clock may go back unnoticed: as much as the look-up allows (apis.md 1.4)."""
 FIRST_LOOK = 1.0
@@ -174,7 +176,7 @@ class Unknown:
 
     def _rivals(self, record: FileRecord) -> Sequence[FileRecord]:
         """Return other files of the same name and project whose outcome nobody knows either."""
-        unknown = self._ledger.find_files(states=[FileState.UNKNOWN, FileState.HELD])
+        unknown = self._ledger.find_files(states=[FileState.UNKNOWN, FileState.HELD], limit=RIVALS)
         return [
             other for other in unknown if (other.project_id, other.task_name) == (record.project_id, record.task_name)
         ]

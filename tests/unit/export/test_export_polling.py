@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -81,6 +82,17 @@ def test_a_task_that_may_be_a_lost_answer_of_ours_is_not_adopted(tmp_path: Path)
     assert bench.ledger.find_tasks() == []
     bench.parts.unknown.work("invoices")
     assert poll(bench) == [("invoices", "task-0001")]
+
+
+def test_however_many_wait_for_their_answers_a_lost_one_is_not_adopted(tmp_path: Path) -> None:
+    bench = bench_with(tmp_path, ("invoices", PROJECT, ExportScope.PROJECT))
+    bench.drop("a.pdf")
+    bench.service.script("submit", AfterActing(OutcomeUnknown("504")))
+    bench.submit()
+    record = bench.file("a.pdf")
+    others = [replace(record, key=f"{number:04}", version=1, task_name="b.pdf", state_at=0.0) for number in range(1000)]
+    bench.ledger.commit(*others)
+    assert poll(bench) == []
 
 
 def test_without_an_output_nothing_is_exported(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from fakes.workbench import SETTLED, Workbench, pdf, watch_folder
 
 from agent.errors import LocalTrouble, OutcomeUnknown, StaleRecord
 from agent.folders import system
-from agent.model import FileState
+from agent.model import FileRecord, FileState, Signature
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -317,6 +317,29 @@ def test_an_inbox_that_is_away_raises_and_changes_nothing(bench: Workbench, dete
     with pytest.raises(LocalTrouble, match=r"^cannot read the inbox .*: "):
         detect.scan()
     assert bench.file("a.pdf").state is FileState.WAITING
+
+
+def test_however_many_are_on_their_way_back_a_copy_of_one_is_no_new_file(bench: Workbench, detect: Detect) -> None:
+    status = bench.drop("a.pdf").stat()
+    planned = [
+        FileRecord(
+            f"{number:04}",
+            "invoices",
+            f"{number:04}.pdf",
+            Signature("another:file", status.st_size, status.st_mtime_ns),
+            FileState.REJECTED,
+            state_at=float(number),
+            first_seen_at=0.0,
+            in_inbox=False,
+            filing="inbox",
+            destination="a.pdf" if number == 1000 else f"{number:04}.pdf",
+            filed_in="error",
+        )
+        for number in range(1001)
+    ]
+    bench.ledger.commit(*planned)
+    detect.scan()
+    assert bench.ledger.find_files(in_inbox=True) == []
 
 
 def test_renamed_before_it_is_sent_it_settles_under_its_new_name(bench: Workbench) -> None:

@@ -228,3 +228,22 @@ def upload_of(record: FileRecord) -> Upload:
         task_name=record.task_name,
         tags={"fsagent_key": record.key},
     )
+
+
+def test_however_many_are_held_the_one_it_could_also_be_is_seen(bench: Workbench) -> None:
+    record = unknown(bench, LOST)
+    others = [
+        held(f"{number:04}", name="another.pdf" if number < 1000 else record.task_name, at=float(number))
+        for number in range(1001)
+    ]
+    bench.ledger.commit(*others)
+    bench.parts.unknown.work("invoices")
+    assert bench.file("a.pdf").state is FileState.HELD
+    assert "could also be that of 1000.pdf" in bench.file("a.pdf").detail
+
+
+def held(key: str, *, name: str, at: float) -> FileRecord:
+    signature = Signature(f"9:{key}", 1, 1)
+    return FileRecord(
+        key, "others", f"{key}.pdf", signature, FileState.HELD, at, at, project_id=PROJECT, task_name=name
+    )
