@@ -147,7 +147,7 @@ class Uploads:
             elif progress.state is ServiceTaskState.FAILED:
                 rows.append(rejected_source(file, reason=Reason.TASK_FAILED, detail=FAILED, now=now))
                 rows.append(Event(now, file.watch_folder, "failed", FAILED, file.key, upload.task_id))
-            elif tasks:
+            elif tasks or progress.tasks:
                 shown = for_display(file.relative_path)
                 logger.warning("%s: %s: %s", file.watch_folder, shown, NO_TASK)
                 rows.append(file.change(detail=NO_TASK))
@@ -165,7 +165,7 @@ def _end_of(upload: TaskRecord, progress: UploadProgress, tasks: Sequence[TaskRe
     """Return how an upload ended, and what is to be said of it. Without tasks its own row is all its files have."""
     if upload.state is TaskState.SUPERSEDED:
         return upload.state, upload.detail
-    if tasks:
+    if tasks or progress.tasks:  # they may have rows of another's
         return TaskState.SPLIT, f"{len(tasks)} tasks"
     if progress.state is ServiceTaskState.FAILED:
         return TaskState.FAILED, FAILED
