@@ -103,11 +103,6 @@ class Lane:
         log = logger.warning if first else logger.debug
         log("%s: waits (%s): %s", self.name, trouble.reason.value, trouble.message)
 
-    def nudge(self) -> None:
-        """Let one worker try at once, without forgetting how often the lane failed."""
-        with self._lock:
-            self._open_at = 0.0
-
     def pause(self) -> None:
         """Stop the lane until the operator resumes it."""
         with self._lock:

@@ -173,13 +173,6 @@ def test_while_a_probe_is_under_way_waiting_is_for_its_end(lane: Lane, clock: Dr
     assert waits(lane) == PROBE_PATIENCE
 
 
-def test_a_nudge_lets_one_try_at_once_and_forgets_nothing(lane: Lane) -> None:
-    fail(lane)
-    lane.nudge()
-    fail(lane)
-    assert waits(lane) == 2 * FIRST
-
-
 def test_a_wall_clock_that_jumps_changes_no_wait(lane: Lane, clock: DrivenClock) -> None:
     fail(lane)
     clock.jump(86400)
