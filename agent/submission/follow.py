@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 ASK_AFTER = 24 * 3600.0
 """Seconds of silence after which one task is asked for by itself."""
+ASK_SOONER_AFTER = 3600.0
+"""The same for a task whose export somebody else had started: twice a usual lease later he is done with it."""
 UNKNOWN_AFTER = 72 * 3600.0
 """Seconds the service keeps the record of an ended task (seed 000): a 404 before says nothing about its end."""
 
@@ -82,7 +84,9 @@ class Follow:
     def _ask_for_silent_ones(self, *, exports: Callable[[str], bool]) -> None:
         now = self._clock.now()
         for record in self._open_tasks():
-            if now - max(record.seen_at, record.asked_at) < ASK_AFTER:
+            # Exporting leaves no state at the service where its start was refused (apis.md 1.5: read it again).
+            patience = ASK_AFTER if record.service_state else ASK_SOONER_AFTER
+            if now - max(record.seen_at, record.asked_at) < patience:
                 continue
             try:
                 task = self._service.get_task(record.task_id, project_id=record.project_id)

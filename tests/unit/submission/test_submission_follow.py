@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from fakes.workbench import Workbench, pdf, watch_folder
 
+from agent.errors import TaskMoved
 from agent.model import FileState, Reason, ServiceTaskState, TaskState
 
 if TYPE_CHECKING:
@@ -94,6 +95,21 @@ def test_with_an_output_completed_tasks_are_not_even_listed(bench: Workbench) ->
     bench.service.end(sent(bench), ServiceTaskState.COMPLETED)
     follow(bench)
     assert bench.task().state is TaskState.PROCESSING
+
+
+def test_a_task_that_another_client_was_faster_to_export_is_asked_for_within_two_hours(bench: Workbench) -> None:
+    bench.service.processing_time = 0.0
+    sent(bench)
+    follow(bench)
+    bench.service.script("start_export", TaskMoved("it is taken"))
+    bench.export_loop.step()
+    bench.service.end("task-0001", ServiceTaskState.COMPLETED)
+    bench.clock.advance(2 * HOUR)
+    follow(bench)
+    assert (bench.task().state, bench.task().detail) == (
+        TaskState.EXPORTED,
+        "completed by another client of the service",
+    )
 
 
 def test_one_task_is_asked_for_by_itself_after_a_day_of_silence(bench: Workbench) -> None:
