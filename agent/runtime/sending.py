@@ -20,6 +20,7 @@ from agent.folders import system
 from agent.model import FileState, LaneReason, Reason
 from agent.rules.retrying import RefusalStreak
 from agent.submission.outcomes import refuses_all
+from agent.submission.preparing import is_of_the_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -63,6 +64,8 @@ class Sending:
         self._streaks: dict[str, RefusalStreak] = {}
         self._kept: dict[str, list[str]] = {}
         """Keys of files kept back while everything is refused, so that each try takes another one."""
+        self._unread: dict[str, list[str]] = {}
+        """Keys of files the disk did not give: tried again when no other is left, or they would be tried for ever."""
 
     def step(self) -> float:
         """Send one file and return the seconds to wait before the next try; 0 while there is work."""
@@ -148,10 +151,11 @@ class Sending:
         """
         with self._lock:
             kept = self._kept.pop(name, [])
-        if kept:
-            self._parts.submit.preparing.let_go(kept)
+            unread = self._unread.pop(name, [])
+        if kept or unread:
+            self._parts.submit.preparing.let_go([*kept, *unread])
         is_over = lane.state.reason in OVER_WITH_THE_LAST_FILE and self._parts.lanes.service.state.reason is None
-        if is_over and not self._is_under_way(name):
+        if is_over and not unread and not self._is_under_way(name):
             lane.succeeded()
         else:
             lane.leave()
@@ -191,6 +195,9 @@ class Sending:
             logger.info("%s: %s: filed later: %s", inbox.folder.name, record.relative_path, busy.message)
             self._nudge(inbox.folder.name)
         except LaneTrouble as trouble:
+            if is_of_the_disk(trouble):
+                with self._lock:
+                    self._unread.setdefault(inbox.folder.name, []).extend(further)
             self._blame(trouble, lane, service)
             self._nudge(inbox.folder.name)
         except BaseException:

@@ -11,9 +11,18 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import FileBusy, FileIncomplete, FileRefused, FileTrouble, LaneTrouble, NotRegular, StaleRecord
+from agent.errors import (
+    FileBusy,
+    FileIncomplete,
+    FileRefused,
+    FileTrouble,
+    LaneTrouble,
+    LocalTrouble,
+    NotRegular,
+    StaleRecord,
+)
 from agent.folders.reading import open_source
-from agent.model import Event, FileState, Reason, TaskState
+from agent.model import Event, FileState, LaneReason, Reason, TaskState
 from agent.rules.naming import for_display
 from agent.rules.settling import Observation, Verdict
 from agent.submission.checking import check
@@ -34,7 +43,12 @@ logger = logging.getLogger(__name__)
 
 UNACCEPTED = frozenset({TaskState.FAILED, TaskState.SUPERSEDED, TaskState.ENDED_UNKNOWN})
 KEPT_BACK = 6 * 3600.0
-"""Seconds a file that was refused like all others waits at most while others are tried."""
+"""Seconds a file that was refused like all others, or cannot be read, waits at most while others are tried."""
+
+
+def is_of_the_disk(trouble: LaneTrouble) -> bool:
+    """Tell whether a disk did not do what it was asked for: perhaps at one file only."""
+    return isinstance(trouble, LocalTrouble) and trouble.reason is LaneReason.IO_ERROR
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +85,7 @@ class Preparing:
                 return self.look_again(record, "it is not there any more")
             return self.not_yet(inbox, record, busy.message, held=True)
         except LaneTrouble as trouble:
-            self.put_back(record, trouble.message)
+            self.put_back_after(record, trouble)
             raise
 
     def _checked(self, inbox: Inbox, record: FileRecord, opened: OpenedSource) -> Prepared | FileRecord:
@@ -164,8 +178,15 @@ class Preparing:
         """Make the record ready again: nothing of it was accepted."""
         return self._given_back(record, ready=True, detail=detail)
 
+    def put_back_after(self, record: FileRecord, trouble: LaneTrouble) -> None:
+        """Make the record ready again; where the disk did not give its bytes, only once others were tried."""
+        if is_of_the_disk(trouble):
+            self.keep_back(record, trouble.message)
+        else:
+            self.put_back(record, trouble.message)
+
     def keep_back(self, record: FileRecord, detail: str) -> None:
-        """Keep a refused file waiting until it is let go: always the same one tried would close the lane for good."""
+        """Keep a file waiting until it is let go: always the same one tried would close the lane for good."""
         self._given_back(record, ready=False, look_at=self._clock.monotonic() + KEPT_BACK, detail=detail)
 
     def _given_back(self, record: FileRecord, **changes: Any) -> FileRecord:

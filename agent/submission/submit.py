@@ -76,7 +76,7 @@ class Submit:
                         return self.preparing.put_back(prepared.record, "")
                     return self._send(inbox, prepared)
             except LaneTrouble as trouble:
-                self.preparing.put_back(record, trouble.message)
+                self.preparing.put_back_after(record, trouble)
                 raise
             except FileRefused as refused:
                 if stays():

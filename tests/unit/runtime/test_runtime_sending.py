@@ -19,7 +19,7 @@ from agent.errors import (
     ServiceUnavailable,
     SetupRefused,
 )
-from agent.folders import filing
+from agent.folders import filing, system
 from agent.model import FileState, LaneReason, Reason
 
 if TYPE_CHECKING:
@@ -219,6 +219,41 @@ def test_a_file_that_is_locked_by_others_stops_nobody(bench: Workbench, monkeypa
     bench.submit()
     assert len(bench.service.submissions) == 3
     assert lane_reason(bench) is None
+
+
+def fail_to_read(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Make the disk fail wherever this one file is opened."""
+    opened = system.descriptor_beneath
+
+    def descriptor_beneath(root: Path, relative_path: str) -> int:
+        if relative_path == name:
+            raise LocalTrouble(f"cannot read {name}", reason=LaneReason.IO_ERROR)
+        return opened(root, relative_path)
+
+    monkeypatch.setattr("agent.folders.reading.descriptor_beneath", descriptor_beneath)
+
+
+def test_a_file_on_a_bad_spot_of_the_disk_keeps_no_other_for_ever(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_to_read(monkeypatch, "bad.pdf")
+    bench.drop("bad.pdf")
+    drop(bench, 3)
+    bench.rounds(20)
+    assert sorted(bench.service.named("submit")) == ["f00.pdf", "f01.pdf", "f02.pdf"]
+
+
+def test_a_file_that_cannot_be_read_is_told_until_the_disk_gives_it_back(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_to_read(monkeypatch, "bad.pdf")
+    bench.drop("bad.pdf")
+    drop(bench, 1)
+    bench.rounds(20)
+    assert (lane_reason(bench), bench.file("bad.pdf").detail) == (LaneReason.IO_ERROR, "cannot read bad.pdf")
+    monkeypatch.undo()
+    bench.rounds(20)
+    assert (lane_reason(bench), bench.file("bad.pdf").state) == (None, FileState.ARCHIVED)
 
 
 def test_a_ledger_that_cannot_be_written_leaves_no_lane_waiting_for_a_probe(bench: Workbench) -> None:

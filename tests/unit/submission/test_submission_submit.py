@@ -369,7 +369,7 @@ def test_a_disk_that_fails_while_the_file_is_read_puts_it_back_once(
     before = bench.file("a.pdf").version
     bench.send()
     record = bench.file("a.pdf")
-    assert (record.state, record.ready, record.intent_at) == (FileState.WAITING, True, None)
+    assert (record.state, record.claimed_by, record.intent_at) == (FileState.WAITING, "", None)
     assert record.version == before + 3  # claimed, intent, put back: a second put back could undo another's claim
 
 
