@@ -19,6 +19,7 @@ from agent.folders import system
 from agent.folders.trouble import as_local_trouble, said
 from agent.model import LaneReason
 from agent.rules.naming import for_display
+from agent.rules.sizes import readable
 
 if TYPE_CHECKING:
     import os
@@ -125,7 +126,7 @@ def require_space(folder: Folder, needed: int) -> None:
         free = folder.free_space()
     if free < needed:
         raise LocalTrouble(
-            f"{free} bytes are free in {folder.path}, {needed} are needed",
+            f"{readable(free)} are free in {folder.path}, {readable(needed)} are needed",
             reason=LaneReason.DISK_FULL,
             hint="free space there, or lower min_free; the agent goes on by itself",
         )

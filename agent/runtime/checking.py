@@ -18,6 +18,7 @@ from agent.folders.roots import DAMAGED, MARKER, read_marker
 from agent.folders.trouble import said
 from agent.ledger.network import network_file_system as network_of_ledger
 from agent.rules.naming import for_display
+from agent.rules.sizes import readable
 from agent.runtime import probing
 from agent.runtime.control import STATUS_NOTE
 from agent.runtime.lanes import WEB_LANE
@@ -195,10 +196,10 @@ def _check_space(subject: str, folder: Path, min_free: int) -> Finding:
     if free < min_free:
         return _problem(
             subject,
-            f"{_size(free)} are free, min_free asks for {_size(min_free)}",
+            f"{readable(free)} are free, min_free asks for {readable(min_free)}",
             "make room, or lower min_free; the agent waits until there is",
         )
-    return _good(subject, f"{_size(free)} are free")
+    return _good(subject, f"{readable(free)} are free")
 
 
 # --- the agent's own folders -----------------------------------------------------------------------------------------
@@ -334,10 +335,3 @@ def check_webhooks(settings: Settings, *, is_ours: bool) -> Iterator[Finding]:
 
 def _shown(path: Path) -> str:
     return for_display(str(path))
-
-
-def _size(size: int) -> str:
-    for factor, unit in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "KB")):
-        if size >= factor:
-            return f"{size / factor:.3g} {unit}"
-    return f"{size} B"

@@ -19,6 +19,7 @@ from agent.errors import (
 from agent.folders import system
 from agent.model import FileState, LaneReason, Reason
 from agent.rules.retrying import RefusalStreak
+from agent.rules.sizes import readable
 from agent.submission.outcomes import refuses_all
 from agent.submission.preparing import is_of_the_disk
 
@@ -138,8 +139,8 @@ class Sending:
         settings = self._parts.settings
         if settings.min_free and (free := system.free_space(settings.state_dir)) < settings.min_free:
             raise LocalTrouble(
-                f"{free} bytes are free where the ledger lies ({settings.state_dir}), min_free asks for"
-                f" {settings.min_free}",
+                f"{readable(free)} are free where the ledger lies ({settings.state_dir}), min_free asks for"
+                f" {readable(settings.min_free)}",
                 reason=LaneReason.DISK_FULL,
                 hint="make room there, or lower min_free; the agent goes on by itself",
             )
