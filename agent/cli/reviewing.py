@@ -27,6 +27,7 @@ _UPLOAD = click.argument("upload_id", metavar="UPLOAD")
 
 _GOES_ON = frozenset({ServiceTaskState.QUEUED, ServiceTaskState.RUNNING, ServiceTaskState.PENDING_START})
 """States of a task that people have completed; one that had ended before is left as it is."""
+_WORDS = {ServiceTaskState.PENDING_START: "completed", ServiceTaskState.RUNNING: "processing"}
 
 
 @click.group()
@@ -152,7 +153,7 @@ def _reference(settings: Settings, identifier: str, project_id: str) -> TaskRefe
 
 def _word(state: ServiceTaskState) -> str:
     """Return the state in the words of a service that reviews: what is done there waits only for us to fetch it."""
-    return "completed" if state is ServiceTaskState.PENDING_START else state.value
+    return _WORDS.get(state, state.value)
 
 
 def _word_of_upload(progress: UploadProgress) -> str:

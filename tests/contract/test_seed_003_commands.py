@@ -90,7 +90,7 @@ def test_an_upload_is_moved_to_another_folder(desk: Desk) -> None:
 
 def test_a_reviewed_task_is_completed_and_goes_on(desk: Desk) -> None:
     result = desk.run("tasks", "complete", desk.reviewed, "--json")
-    assert (result.status, result.document["done"]) == (0, True)
+    assert (result.status, result.document["done"], result.document["state"]) == (0, True, "processing")
     desk.harness.reaches(Task(desk.reviewed, "", PROJECT, ServiceTaskState.RUNNING), ServiceTaskState.PENDING_START)
 
 
