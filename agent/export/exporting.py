@@ -30,6 +30,7 @@ from agent.folders import system
 from agent.model import Event, LaneReason, ServiceTaskState, TaskState
 from agent.rules.naming import base_name, split_extension
 from agent.rules.results import result_files
+from agent.rules.sizes import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -186,14 +187,13 @@ class Exporting:
         return self._service.abilities.server_side_lease
 
     def _check_space(self, folder: WatchFolder) -> None:
-        assert folder.output is not None
-        needed = self._writing.space_needed(folder)
-        if system.free_space(folder.output) < needed:
-            raise LocalTrouble(
-                f"less than {needed} bytes are free where {folder.output} lies",
-                reason=LaneReason.DISK_FULL,
-                hint="make room; the export goes on by itself",
-            )
+        for place, needed in self._writing.space_needed(folder).items():
+            if system.free_space(place) < needed:
+                raise LocalTrouble(
+                    f"less than {readable(needed)} are free where {place} lies",
+                    reason=LaneReason.DISK_FULL,
+                    hint="make room; the export goes on by itself",
+                )
 
     # --- the end of an export ------------------------------------------------------------------------------------
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from agent.errors import LocalTrouble, Stopping, TaskFatal, TaskTransient
 from agent.export.planning import retarget, root_of
 from agent.export.recognising import recognised
-from agent.folders import publishing
+from agent.folders import publishing, system
 from agent.folders.roots import require_ours
 from agent.model import FileSource, LaneReason, OnConflict, RootKind
 from agent.rules.naming import base_name, for_display, is_staged_name, relative_parent
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -69,12 +69,16 @@ class Writing:
         self._entropy = entropy
         self._min_free = min_free
         self._stop = stop
-        self._full_at: dict[str, int] = {}
-        """Bytes an export of that watch folder had when its disk was full."""
+        self._full_at: dict[str, tuple[str, int]] = {}
+        """Below which root an export of that watch folder met a full disk, and the bytes it had there by then."""
 
-    def space_needed(self, folder: WatchFolder) -> int:
-        """Return the bytes that must be free before an export begins (design.md §4, after a full disk)."""
-        return self._min_free + self._full_at.get(folder.name, 0)
+    def space_needed(self, folder: WatchFolder) -> Mapping[Path, int]:
+        """Return the bytes that must be free in folders before an export begins (design.md §4, after a full disk)."""
+        full, amount = self._full_at.get(folder.name, ("output", 0))
+        needed = {root_of(folder, "output"): self._min_free}
+        if full == "output" or folder.export.archive is not None:
+            needed[root_of(folder, full)] = self._min_free + amount
+        return needed
 
     def stage(
         self, folder: WatchFolder, record: TaskRecord, files: Sequence[ExportFile], *, give_up_at: float
@@ -85,12 +89,13 @@ class Writing:
         nothing staged is left.
         """
         staged: list[PlannedFile] = []
-        amount = Amount()
+        amounts = {planned.root: Amount() for planned in record.plan}
         pace = Pace(self._clock.monotonic())
         try:
             for index, planned in enumerate(record.plan):
                 staged.append(planned)
                 file = files[index % len(files)]
+                amount = amounts[planned.root]
                 staged[-1] = self._stage_one(folder, planned, file, amount=amount, pace=pace, give_up_at=give_up_at)
             # Names too: a staged file that a power loss took would later count as published and taken by a reader.
             self._sync(folder, [(planned.root, planned.staged) for planned in staged])
@@ -100,7 +105,7 @@ class Writing:
             self._ledger.commit(changed)
         except BaseException as error:
             if isinstance(error, LocalTrouble) and error.reason is LaneReason.DISK_FULL:
-                self._full_at[folder.name] = amount.total
+                self._full_at[folder.name] = (staged[-1].root, _on_the_disk_of(staged[-1].root, folder, amounts))
             for planned in staged:
                 publishing.discard(root_of(folder, planned.root), planned.staged)
             raise
@@ -295,6 +300,12 @@ class Amount:
         for chunk in chunks:
             self.total += len(chunk)
             yield chunk
+
+
+def _on_the_disk_of(full: str, folder: WatchFolder, amounts: Mapping[str, Amount]) -> int:
+    """Return the bytes an export had on the disk one of its roots lies on."""
+    there = root_of(folder, full)
+    return sum(amount.total for root, amount in amounts.items() if system.same_device(root_of(folder, root), there))
 
 
 def in_order(plan: Sequence[PlannedFile]) -> list[PlannedFile]:

@@ -389,6 +389,34 @@ def test_after_a_full_disk_no_export_is_begun_before_there_is_room_for_what_was_
     assert export.task.state is TaskState.EXPORTED
 
 
+def test_after_a_full_disk_of_copies_no_export_is_begun_before_there_is_room_for_its_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = tmp_path / "copies"
+    export = Export(tmp_path, export={"archive": copies})
+    export.specify(content("a.csv", "x" * 5000))
+    monkeypatch.setattr(system, "same_device", lambda one, other: one == other)
+    stage = publishing.stage
+
+    def full(root: Path, staged: str, chunks: Any, **keywords: Any) -> Any:
+        if root != copies:
+            return stage(root, staged, chunks, **keywords)
+        raise LocalTrouble(f"full after {sum(map(len, chunks))}", reason=LaneReason.DISK_FULL)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "stage", full)
+        with pytest.raises(LocalTrouble):
+            export.work()
+    starts = len(export.service.named("start_export"))
+    monkeypatch.setattr(system, "free_space", lambda path: 4999 if path == copies else 10**9)
+    with pytest.raises(LocalTrouble, match="copies"):
+        export.work()
+    assert len(export.service.named("start_export")) == starts
+    monkeypatch.setattr(system, "free_space", lambda path: 5000 if path == copies else 10**9)
+    export.work()
+    assert export.task.state is TaskState.EXPORTED
+
+
 # --- leases ----------------------------------------------------------------------------------------------------------
 
 
