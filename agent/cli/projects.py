@@ -31,7 +31,7 @@ def projects() -> None:
     """List, show or upload projects of the service."""
 
 
-@projects.command("list")
+@projects.command("list", short_help="List the projects of this account.")
 @_JSON
 @click.pass_context
 def list_projects(ctx: click.Context, *, as_json: bool) -> int:
@@ -48,7 +48,7 @@ def list_projects(ctx: click.Context, *, as_json: bool) -> int:
     return EXIT_DONE
 
 
-@projects.command(cls=TargetCommand)
+@projects.command(cls=TargetCommand, short_help="Show one project, by its id or name.")
 @click.argument("project_id", metavar="ID")
 @_JSON
 @click.pass_context

@@ -38,7 +38,7 @@ def tasks() -> None:
     """
 
 
-@tasks.command()
+@tasks.command(short_help="Say that people are done with a task.")
 @_TASK
 @_PROJECT
 @_JSON
@@ -51,7 +51,7 @@ def complete(ctx: click.Context, *, task_id: str, project_id: str, as_json: bool
     return _tell(task, done=task.state in _GOES_ON, as_json=as_json)
 
 
-@tasks.command()
+@tasks.command(short_help="Put a task aside without an error.")
 @_TASK
 @_PROJECT
 @_JSON
@@ -100,7 +100,7 @@ def show(ctx: click.Context, *, upload_id: str, project_id: str, as_json: bool) 
     return EXIT_DONE
 
 
-@uploads.command()
+@uploads.command(short_help="Move an upload to another folder of the service.")
 @_UPLOAD
 @click.argument("folder_id", metavar="FOLDER")
 @_PROJECT
@@ -181,8 +181,8 @@ def _show_upload(upload_id: str, progress: UploadProgress, *, as_json: bool) -> 
         told = {"name": progress.name, "state": _word_of_upload(progress), "may_grow": progress.may_grow}
         echo_json({"id": upload_id, **told, "tasks": found})
         return
-    state = _word_of_upload(progress)
-    click.echo(f"upload {for_display(upload_id)} ({for_display(progress.name)}) is {state}: {len(found)} tasks")
+    state, word = _word_of_upload(progress), "task" if len(found) == 1 else "tasks"
+    click.echo(f"upload {for_display(upload_id)} ({for_display(progress.name)}) is {state}: {len(found)} {word}")
     for task in found:
         message = f": {for_display(task['message'])}" if task["message"] else ""
         click.echo(f"  {for_display(task['id'])}  {task['state']:<12} {for_display(task['name'])}{message}")

@@ -26,7 +26,7 @@ def install() -> int:
     return _not_yet("install")
 
 
-@service.command()
+@service.command(short_help="Stop and remove the service.")
 def uninstall() -> int:
     """Stop and remove the service; configuration, ledger and folders stay."""
     return _not_yet("uninstall")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 import agent
@@ -44,6 +45,15 @@ def test_every_command_has_help_of_its_own(command: str) -> None:
     found = fsagent.get_command(fsagent.make_context("fsagent", [command]), command)
     assert found is not None
     assert found.help
+
+
+@pytest.mark.parametrize("command", ["projects", "tasks", "uploads", "service"])
+def test_no_sentence_in_a_list_of_commands_is_cut(command: str) -> None:
+    found = fsagent.get_command(click.Context(fsagent), command)
+    assert isinstance(found, click.Group)
+    listed = found.get_help(click.Context(found, info_name=command)).partition("Commands:")[2]
+    assert found.list_commands(click.Context(found))[0] in listed
+    assert "..." not in listed
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\(([^)]+)\)|`((?:agent|tests|packaging)/[\w/.]+)`", README))
