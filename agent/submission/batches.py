@@ -19,7 +19,7 @@ from agent.rules.form_names import file_name_in_form
 from agent.rules.naming import base_name, for_display, relative_parent
 from agent.submission.hashing import HashingReader
 from agent.submission.outcomes import accepted, changed_while_sent
-from agent.submission.preparing import Prepared, is_unchanged
+from agent.submission.preparing import Prepared, is_of_the_disk, is_unchanged
 from agent.submission.uploading import upload_of
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Batches:
         self._gathered: set[str] = set()
         """Files of uploads under way: what else a worker of this process has claimed, the next to gather takes over."""
         self._alone: set[str] = set()
-        """Files of an upload that was refused as a whole: each is sent by itself, so that the one to blame is found."""
+        """Files sent each by itself: those of an upload refused as a whole, to find the one to blame; or hard to read."""
 
     def wants(self, inbox: Inbox, record: FileRecord) -> bool:
         """Return whether a file is sent with the others of its folder."""
@@ -86,7 +86,7 @@ class Batches:
 
     def _send_together(self, inbox: Inbox, together: Sequence[FileRecord]) -> Sequence[FileRecord]:
         with ExitStack() as open_files:
-            results = [self._submit.preparing.prepare(inbox, each, open_files) for each in together]
+            results = self._prepared(inbox, together, open_files)
             prepared = [each for each in results if isinstance(each, Prepared)]
             turned_back = [each for each in results if not isinstance(each, Prepared)]
             if not prepared:
@@ -98,6 +98,23 @@ class Batches:
                 raise
             except (FileRefused, FileBusy) as refused:
                 return [*turned_back, *self._one_by_one(inbox, prepared, refused)]
+
+    def _prepared(
+        self, inbox: Inbox, together: Sequence[FileRecord], open_files: ExitStack
+    ) -> list[Prepared | FileRecord]:
+        """Return each file ready to be sent, or its record. Raises LaneTrouble, with all that may be sent put back."""
+        results: list[Prepared | FileRecord] = []
+        for number, each in enumerate(together):
+            try:
+                results.append(self._submit.preparing.prepare(inbox, each, open_files))
+            except LaneTrouble as trouble:
+                if is_of_the_disk(trouble):
+                    self._alone.add(each.key)  # perhaps it will never be read, and the others need not wait for it
+                self._put_back([one for one in results if isinstance(one, Prepared)], "")
+                for untried in together[number + 1 :]:
+                    self._submit.preparing.put_back(untried, "")
+                raise
+        return results
 
     # --- gathering --------------------------------------------------------------------------------------------------
 

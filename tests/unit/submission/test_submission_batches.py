@@ -11,7 +11,8 @@ import pytest
 from fakes.memory_uploads import MemoryUploadService
 from fakes.workbench import PROJECT, Workbench, pdf, watch_folder
 
-from agent.errors import FileRefused, OutcomeUnknown, ServiceUnavailable
+from agent.errors import FileRefused, LocalTrouble, OutcomeUnknown, ServiceUnavailable
+from agent.folders import system
 from agent.model import FileState, LaneReason, Reason, ServiceTaskState, TaskState
 from agent.rules.form_names import file_name_in_form
 
@@ -131,6 +132,34 @@ def test_a_file_that_may_not_be_sent_goes_to_error_and_the_others_are_one_upload
     bench.rounds(90)
     assert [name for _, names in uploaded(service) for name in names] == ["1.pdf", "3.pdf"]
     assert bench.file("a/2.pdf").reason is Reason.WRONG_TYPE
+
+
+@pytest.fixture
+def bad_spot(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the disk fail wherever `a/2.pdf` is opened, a folder with two others dropped."""
+    opened = system.descriptor_beneath
+
+    def descriptor_beneath(root: Path, relative_path: str) -> int:
+        if relative_path == "a/2.pdf":
+            raise LocalTrouble("cannot read a/2.pdf", reason=LaneReason.IO_ERROR)
+        return opened(root, relative_path)
+
+    monkeypatch.setattr("agent.folders.reading.descriptor_beneath", descriptor_beneath)
+    dropped(bench, "a/1.pdf", "a/2.pdf", "a/3.pdf")
+
+
+@pytest.mark.usefixtures("bad_spot")
+def test_a_file_on_a_bad_spot_of_the_disk_keeps_the_others_of_its_folder_not_for_ever(
+    bench: Workbench, service: MemoryUploadService
+) -> None:
+    bench.rounds(20)
+    assert uploaded(service) == [("a", ["1.pdf", "3.pdf"])]
+
+
+@pytest.mark.usefixtures("bad_spot")
+def test_where_one_file_of_a_folder_cannot_be_read_none_is_left_claimed(bench: Workbench) -> None:
+    bench.submit()
+    assert {each.state for each in bench.files()} == {FileState.WAITING}
 
 
 def test_more_files_than_an_upload_may_hold_are_several(bench: Workbench, service: MemoryUploadService) -> None:
