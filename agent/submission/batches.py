@@ -59,7 +59,7 @@ class Batches:
         self._gathered: set[str] = set()
         """Files of uploads under way: what else a worker of this process has claimed, the next to gather takes over."""
         self._alone: set[str] = set()
-        """Files sent each by itself: those of an upload refused as a whole, to find the one to blame; or hard to read."""
+        """Files sent each by itself: of an upload refused as a whole, to find the one to blame; or hard to read."""
 
     def wants(self, inbox: Inbox, record: FileRecord) -> bool:
         """Return whether a file is sent with the others of its folder."""
