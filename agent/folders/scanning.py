@@ -213,6 +213,8 @@ class Scan:
 
     def _see(self, entry: os.DirEntry[str], relative_path: str) -> None:
         is_link = entry.is_symlink() or _is_junction(entry)
+        if is_link and fold(relative_path) in self._excluded:
+            return  # archive/ or error/ itself, which may be a link that somebody set up
         if self._skips_folder(relative_path) if is_link else not self._wants(relative_path):
             self.outcome.left_out += 1
             return

@@ -131,6 +131,11 @@ def test_a_link_with_a_junk_name_is_left_out(inbox: Path) -> None:
     assert walk.outcome.left_out == 1
 
 
+def test_a_link_in_place_of_archive_or_error_is_no_file_of_anybody(link: Path, inbox: Path) -> None:
+    link.rename(inbox / "archive")
+    assert seen(scan(inbox, recursive=True, wants=lambda _: True, excluded=[inbox / "archive"])) == {}
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
 def test_a_fifo_is_irregular_and_blocks_nothing(inbox: Path) -> None:
     os.mkfifo(inbox / "x.pdf")
