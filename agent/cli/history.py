@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from agent.model import Settings
 
 HEADS = ("time", "state", "folder", "path", "task", "id", "detail")
+MOST = 1_000_000_000
+"""Lines that can be asked for: what a ledger can count."""
 STATES = [state.value for state in (*FileState, *TaskState)]
 
 
@@ -23,7 +25,7 @@ STATES = [state.value for state in (*FileState, *TaskState)]
 @click.argument("path", metavar="[PATH]", required=False)
 @click.option("--state", type=click.Choice(STATES), help="Only what is in this state, of a file or of its task.")
 @click.option("--watch-folder", metavar="NAME", help="Only this watch folder.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many lines.")
+@click.option("--limit", type=click.IntRange(1, MOST), default=50, show_default=True, help="At most so many lines.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_context
 def history(

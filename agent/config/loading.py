@@ -82,10 +82,15 @@ def _position(problem: ConfigurationProblem) -> tuple[int, int]:
     return problem.line, problem.column
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for somebody who writes, as a FIFO would."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def _read_file(path: Path) -> tuple[str, int]:
     """Return text and mode of the file."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(LARGEST_FILE + 1) if stat.S_ISREG(mode) else None
     except FileNotFoundError:

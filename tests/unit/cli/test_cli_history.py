@@ -118,6 +118,11 @@ def test_an_unknown_state_is_refused(known: KnownAgent) -> None:
     assert command(known, "history", "--state", "nope") == 2
 
 
+def test_a_limit_beyond_all_counting_is_refused(known: KnownAgent) -> None:
+    known.ledger.commit(file("a"))
+    assert command(known, "history", "--limit", "9" * 30) == 2
+
+
 def test_text_has_a_line_for_each(busy: KnownAgent, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(busy, "history", "--state", "rejected") == 0
     head, line = capsys.readouterr().out.splitlines()

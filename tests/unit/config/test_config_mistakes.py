@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -352,6 +353,13 @@ def test_a_missing_file_is_a_problem_that_names_the_way_out(tmp_path: Path) -> N
 def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"is a folder|cannot be read"):
         load(tmp_path, environment={})
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs in folders of this platform")
+def test_nobody_is_waited_for_to_write_into_a_fifo(tmp_path: Path) -> None:
+    getattr(os, "mkfifo")(tmp_path / "fifo")  # noqa: B009 -- Windows has no such name for mypy to find
+    with pytest.raises(ConfigurationError, match="is not a regular file"):
+        load(tmp_path / "fifo", environment={})
 
 
 def test_a_secret_in_place_of_its_section_is_not_shown(tmp_path: Path) -> None:
