@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from agent.errors import FileBusy, FileRefused, LaneTrouble, OutcomeUnknown, StaleRecord
 from agent.model import Event, FileRecord, FileState
+from agent.rules.filters import WAITS_FOR
 from agent.rules.form_names import file_name_in_form
 from agent.rules.naming import base_name, for_display, relative_parent
 from agent.submission.hashing import HashingReader
@@ -129,14 +130,15 @@ class Batches:
                 if current is None or current.version != record.version:
                     return record
                 beside = self._beside(inbox, record)
-                if not all(each.ready or each.detail == NOT_COMPLETE for each in beside if each.state is WAITING):
-                    return self._put_off(record)
+                settling = [each for each in beside if each.state is WAITING and not _may_be_sent(each)]
+                if settling:
+                    return self._put_off(record, settling)
                 try:
                     others = _told_apart(record, beside)
                     return self._claim(record, others[: self._service.abilities.batch_limit - 1], hold)
                 except StaleRecord:
                     continue  # one of them was seen to change, or claimed, at this moment
-            return self._put_off(record)
+            return self._put_off(record, [])
 
     def _beside(self, inbox: Inbox, record: FileRecord) -> list[FileRecord]:
         """Return the other files of a folder that go into the next upload, by name, those still settling too."""
@@ -180,13 +182,15 @@ class Batches:
         self._gathered |= {each.key for each in together}
         return together
 
-    def _put_off(self, record: FileRecord) -> FileRecord:
+    def _put_off(self, record: FileRecord, settling: Sequence[FileRecord]) -> FileRecord:
+        """Let a file wait for its folder; with one beside that waits for its ready file, it waits for that too."""
+        lacking = next((f"{each.detail}: " for each in settling if each.detail.startswith(WAITS_FOR)), "")
         changed = record.change(
             state=FileState.WAITING,
             claimed_by="",
             ready=False,
             look_at=self._clock.monotonic() + SETTLING_PAUSE,
-            detail=NOT_COMPLETE,
+            detail=lacking + NOT_COMPLETE,
         )
         self._ledger.commit(changed)
         return changed
@@ -239,6 +243,11 @@ class Batches:
         logger.warning("%s: upload of %s refused: %s", inbox.folder.name, names, refused.message)
         self._alone |= {each.record.key for each in prepared}
         return self._put_back(prepared, f"its upload was refused as a whole: {refused.message}")
+
+
+def _may_be_sent(record: FileRecord) -> bool:
+    """Tell whether a waiting file has settled itself, and waits for its turn or for others of its folder only."""
+    return record.ready or record.detail.endswith(NOT_COMPLETE)
 
 
 def _told_apart(record: FileRecord, beside: Sequence[FileRecord]) -> list[FileRecord]:

@@ -134,6 +134,19 @@ def test_a_file_that_may_not_be_sent_goes_to_error_and_the_others_are_one_upload
     assert bench.file("a/2.pdf").reason is Reason.WRONG_TYPE
 
 
+def test_files_beside_one_that_waits_for_its_ready_file_say_which_they_wait_for(tmp_path: Path) -> None:
+    bench = Workbench(tmp_path, watch_folder(tmp_path, batch="folder", ready_file="{file_name}.ready"))
+    service = MemoryUploadService(bench.clock, project_ids=(PROJECT,))
+    bench.service = service
+    bench.start()
+    dropped(bench, "a/1.pdf", "a/1.pdf.ready", "a/2.pdf")
+    bench.rounds(5)
+    assert bench.file("a/1.pdf").detail.startswith("waits for 2.pdf.ready: its folder is not complete yet")
+    bench.drop("a/2.pdf.ready")
+    bench.run()
+    assert uploaded(service) == [("a", ["1.pdf", "2.pdf"])]
+
+
 @pytest.fixture
 def bad_spot(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the disk fail wherever `a/2.pdf` is opened, a folder with two others dropped."""
