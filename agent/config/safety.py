@@ -52,6 +52,15 @@ def warn_about_unsafe_values(settings: Settings, warn: Callable[[document.Path, 
             _warn_about_inbox(folder, here, when)
         if folder.output is not None:
             _warn_about_export(folder, folder.export, (*here, "export"), when)
+            continue
+        for other in settings.watch_folders:
+            exports_all = other.output is not None and other.export.scope is ExportScope.PROJECT
+            when(
+                exports_all and other.project_id == folder.project_id,
+                (*here, "inbox"),
+                f"nothing of it is exported: {other.name} exports the project less the tasks of other watch folders;"
+                " put inbox and output into one watch folder",
+            )
 
 
 def _warn_about_inbox(

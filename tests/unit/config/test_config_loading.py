@@ -370,6 +370,17 @@ def test_an_unsafe_value_is_a_warning(lines: str, key: str, tmp_path: Path) -> N
     assert f": {key}: " in warning
 
 
+@pytest.mark.parametrize(("project", "count"), [("P", 1), ("Q", 0)])
+def test_inbox_and_output_of_one_project_in_two_watch_folders_are_a_warning(
+    tmp_path: Path, project: str, count: int
+) -> None:
+    split = BASE.replace("    output: out/a\n", f"  - project_id: {project}\n    name: out\n    output: out/a\n")
+    warnings = loaded(split, tmp_path).warnings
+    assert [": watch_folders[0].inbox: nothing of it is exported: out " in warning for warning in warnings] == [
+        True
+    ] * count
+
+
 def test_results_that_become_no_file_are_a_warning(tmp_path: Path) -> None:
     text = (
         "service: {type: typless, api_key: k}\nwatch_folders:\n"
