@@ -7,6 +7,7 @@ import threading
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from agent.errors import LedgerUnavailable
 from agent.model import FileState, RootKind, TaskState
 from agent.rules.filters import WAITS_FOR
 from agent.rules.naming import for_display
@@ -326,10 +327,16 @@ class Agent:
             parts.clock.wait(never, 0.05)
         clean = all(ended) and not len(parts.tasks_in_hand)
         parts.service.close()
-        if clean:
-            end_cleanly(parts.ledger)
-        else:
+        if not clean:
             logger.warning("some requests did not end in time: the next start takes them up")
-        parts.ledger.put_note(STATUS_NOTE, {"stopped": True, "at": parts.clock.now()})
+        try:
+            self._note_end(clean=clean)
+        except LedgerUnavailable as trouble:  # a full disk, say: no reason to end otherwise than in order
+            logger.warning("its end could not be noted, the next start looks for what was left: %s", trouble.message)
         parts.ledger.close()
         return clean
+
+    def _note_end(self, *, clean: bool) -> None:
+        if clean:
+            end_cleanly(self._parts.ledger)
+        self._parts.ledger.put_note(STATUS_NOTE, {"stopped": True, "at": self._parts.clock.now()})

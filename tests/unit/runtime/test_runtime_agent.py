@@ -11,6 +11,7 @@ from fakes.memory_ledger import MemoryLedger
 from fakes.workbench import PROJECT, Workbench
 
 from agent.app import build_parts
+from agent.errors import LedgerUnavailable
 from agent.model import RootKind, RootRecord, TaskRecord, TaskState
 from agent.runtime.agent import Agent
 from agent.runtime.clock import SystemClock
@@ -57,6 +58,20 @@ def test_a_watch_set_up_while_the_agent_stops_is_stopped_too(tmp_path: Path) -> 
     left = [thread for thread in threading.enumerate() if thread not in threads]
     agent._detecting[0].close()
     assert left == []
+
+
+def test_an_agent_whose_ledger_is_full_stops_in_order_and_says_what_was_not_noted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench, ledger = Workbench(tmp_path), MemoryLedger()
+    parts = build_parts(bench.settings, ledger=ledger, service=cast("Service", bench.service), clock=SystemClock())
+    agent = Agent(parts)
+    agent.start()
+    ledger.trouble = LedgerUnavailable("the disk is full")
+    agent.stop()
+    assert "its end could not be noted" in caplog.text
+    with pytest.raises(LedgerUnavailable):
+        ledger.open_requests()  # closed all the same
 
 
 @pytest.mark.parametrize(
