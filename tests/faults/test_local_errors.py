@@ -202,7 +202,9 @@ STANDING = {
     "archive": Standing("scans/submission", (("mkdir", "*/archive/{}"),), "EDQUOT EACCES EROFS EMFILE"),
     "archive by copy": Standing("scans/submission", (("open", "*/archive/{}/.fsagent-*.part"),), "ENOSPC EIO"),
     "archive made durable": Standing("scans/submission", (("fsync", "*/archive/{}"),), "EIO"),
-    "move": Standing("scans/submission", (("rename", "*/inbox/{}/one.pdf"), ("access", "*/archive/{}")), "EACCES EROFS"),
+    "move": Standing(
+        "scans/submission", (("rename", "*/inbox/{}/one.pdf"), ("access", "*/archive/{}")), "EACCES EROFS"
+    ),
     "output": Standing(
         "scans/export", (("open", "*/output/{}/.fsagent-*.part"),), "ENOSPC EDQUOT EIO EACCES EROFS EMFILE"
     ),
