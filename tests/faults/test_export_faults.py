@@ -43,13 +43,16 @@ EFFECT: Final[dict[str, AnyFault]] = {
     "lost in silence": Dropped(applied=True, ends=Ending.SILENCE),
     "500 though done": Fault(500, applied=True),
     "503 though done": Fault(503, applied=True),
-    "done late": Dropped(applied=True, late=0.7),
-    "500 and done late": Fault(500, applied=True, late=0.3),
     "not arrived": Dropped(),
     "silence, not done": Dropped(ends=Ending.SILENCE),
     "500, not done": Fault(500),
+    "done late": Dropped(applied=True, late=0.7),
+    "500 and done late": Fault(500, applied=True, late=0.3),
 }
-"""What may come in place of the answer to start, complete or cancel."""
+"""What may come in place of the answer to start, complete or cancel; each call meets the next of them.
+
+Those done late come last: a further answer lost after them would hide that lease until it ends.
+"""
 
 
 def five_files(stem: str) -> dict[str, Any]:
@@ -125,7 +128,7 @@ def _third_of_five_files(site: Site, sandbox: SandboxServer, sweep: Callable[[st
 def test_a_call_whose_answer_is_lost_or_late_is_carried_out_once(
     site: Site, sandbox: SandboxServer, sweep: Callable[[str], Sweep], call: str
 ) -> None:
-    site.configure(service={"timeout": "1s"}, export={"workers": 8})
+    site.configure(service={"timeout": "1s"}, export={"workers": len(EFFECT)})
     for fault in EFFECT.values():
         sandbox.sandbox.faults.add(on(fault, method="PUT", path=f"*/{call}_client_action"))
     if call == "cancel":
