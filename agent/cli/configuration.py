@@ -21,12 +21,15 @@ def configuration_path(ctx: click.Context) -> Path:
     return find_path(option, os.environ)
 
 
-def load_settings(ctx: click.Context, *, warn: bool = False) -> Settings:
-    """Return the configuration; `warn` shows its warnings and the account's. Raises ConfigurationError."""
+def load_settings(ctx: click.Context, *, warn: bool = False, with_credentials: bool = True) -> Settings:
+    """Return the configuration; `warn` shows its warnings and the account's. Raises ConfigurationError.
+
+    Without `with_credentials` those of the service need not be set where the command is typed.
+    """
     from agent.config.account import runtime_warnings  # noqa: PLC0415 -- costs only who needs it
     from agent.config.loading import load  # noqa: PLC0415 -- pydantic costs 200 ms
 
-    loaded = load(configuration_path(ctx), environment=os.environ)
+    loaded = load(configuration_path(ctx), environment=os.environ, with_credentials=with_credentials)
     if warn:
         for warning in (*loaded.warnings, *runtime_warnings()):
             click.echo(f"warning: {warning}", err=True)

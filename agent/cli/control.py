@@ -43,7 +43,7 @@ def rescan(ctx: click.Context, *, folder: str, as_json: bool) -> int:
     from agent.cli.asking import show_answer  # noqa: PLC0415 -- `fsagent --help` must not pay for it
     from agent.runtime.looking import is_running  # noqa: PLC0415
 
-    settings = load_settings(ctx)
+    settings = load_settings(ctx, with_credentials=False)
     _check_name(settings, folder)
     if not is_running(settings):
         message = "no agent runs: its next start scans the inboxes anyway"
@@ -66,7 +66,7 @@ def adopt(ctx: click.Context, *, folder: str, everything: bool, as_json: bool) -
 
     if everything == bool(folder):
         raise click.UsageError("say which: the name of a watch folder, or --all")
-    settings = load_settings(ctx)
+    settings = load_settings(ctx, with_credentials=False)
     _check_name(settings, folder)
     answer = carry_out(settings, "adopt", {"folder": folder}, start_anew=everything)
     return show_answer(answer, as_json=as_json)
@@ -75,7 +75,7 @@ def adopt(ctx: click.Context, *, folder: str, everything: bool, as_json: bool) -
 def _carry_out(ctx: click.Context, command: str, folder: str, *, as_json: bool) -> int:
     from agent.cli.asking import carry_out, show_answer  # noqa: PLC0415 -- as above
 
-    settings = load_settings(ctx)
+    settings = load_settings(ctx, with_credentials=False)
     _check_name(settings, folder)
     return show_answer(carry_out(settings, command, {"folder": folder}), as_json=as_json)
 

@@ -41,7 +41,7 @@ def history(
     from agent.runtime.looking import reading_ledger  # noqa: PLC0415 -- `--help` must not pay for it
     from agent.runtime.recounting import recount  # noqa: PLC0415 -- as above
 
-    settings = load_settings(ctx)
+    settings = load_settings(ctx, with_credentials=False)
     _check_name(settings, watch_folder)
     entries: list[dict[str, Any]] = []
     with reading_ledger(settings) as ledger:

@@ -24,7 +24,7 @@ def retry(ctx: click.Context, *, targets: tuple[str, ...], everything: bool, as_
 
     if everything == bool(targets):
         raise click.UsageError("say which: paths or task ids, or --all")
-    settings = load_settings(ctx)
+    settings = load_settings(ctx, with_credentials=False)
     arguments = {"targets": list(targets), "everything": everything, "here": str(Path.cwd())}
     return show_answer(carry_out(settings, "retry", arguments, makes_ledger=False), as_json=as_json)
 
@@ -47,7 +47,7 @@ def resolve(ctx: click.Context, *, identifier: str, submitted: str, resubmit: bo
 
     if [bool(submitted), resubmit, reject].count(True) != 1:
         raise click.UsageError("say which, once: --submitted TASK, --resubmit or --reject")
-    settings = load_settings(ctx)
+    settings = load_settings(ctx, with_credentials=False)
     arguments = {
         "id": identifier,
         "submitted": submitted,

@@ -57,7 +57,7 @@ def status(ctx: click.Context, *, watch: bool, check: bool, as_json: bool) -> in
     """
     if watch and (as_json or check):
         raise click.UsageError("--watch goes neither with --json nor with --check")
-    settings = load_settings(ctx)
+    settings = load_settings(ctx, with_credentials=False)
     if watch:
         return _watch(settings)
     document = look(settings)

@@ -35,7 +35,7 @@ def why(ctx: click.Context, target: str, *, as_json: bool) -> int:
     from agent.runtime.explaining import explain  # noqa: PLC0415 -- `--help` must not pay for it
     from agent.runtime.looking import is_running, reading_ledger  # noqa: PLC0415 -- as above
 
-    settings = load_settings(ctx)
+    settings = load_settings(ctx, with_credentials=False)
     running = is_running(settings)
     with reading_ledger(settings) as ledger:
         document = explain(settings, ledger, target, is_running=running, now=time.time())

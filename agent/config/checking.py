@@ -253,12 +253,17 @@ def _folders(settings: Settings) -> Iterator[Folder]:
                 yield Folder(at, path, home)
 
 
+def open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for somebody who writes, as a FIFO would: an `opener`."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def read_secret(path: Path, findings: Findings, key: document.Path) -> str:
     """Return the secret of a file without the line's end; note what is wrong with it and who else may read it."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=open_at_once) as file:
             mode = os.fstat(file.fileno()).st_mode
-            content = file.read(LARGEST_SECRET + 1)
+            content = file.read(LARGEST_SECRET + 1) if stat.S_ISREG(mode) else b""
         secret = content.decode("utf-8-sig").rstrip("\r\n")
     except OSError as error:
         findings.problem(key, f"{path} cannot be read: {error.strerror or type(error).__name__}")

@@ -14,6 +14,7 @@ from agent.config.checking import (
     Findings,
     check,
     check_certificates,
+    open_at_once,
     read_secret,
     secret_key,
     warn_if_others_read,
@@ -29,12 +30,17 @@ from agent.errors import ConfigurationError, ConfigurationProblem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from agent.config.document import Path as Keys
     from agent.model import Settings
 
 __all__ = ["Loaded", "default_path", "find_path", "load"]
 
+CREDENTIALS: frozenset[Keys] = frozenset(
+    {("service", name) for name in ("client_id", "client_secret", "api_key", "webhook_secret")}
+)
+"""Keys that only a conversation with the service needs."""
 _PLACEHOLDER = "?"
 _MOST_REPAIRS = 8
 
@@ -47,11 +53,14 @@ class Loaded:
     warnings: tuple[str, ...]
 
 
-def load(path: Path, *, environment: Mapping[str, str], schema_only: bool = False) -> Loaded:
+def load(
+    path: Path, *, environment: Mapping[str, str], schema_only: bool = False, with_credentials: bool = True
+) -> Loaded:
     """Read, check and resolve a configuration file. Raises ConfigurationError with all its problems.
 
     `schema_only` checks a file for another machine: variables and files may be missing (a placeholder stands for
-    them), and folders are compared by their paths' text.
+    them), and folders are compared by their paths' text. Without `with_credentials` their variables may be unset and
+    their file unread (a placeholder stands for each): for what asks the ledger, not the service.
     """
     source = Path(os.path.abspath(path))  # noqa: PTH100 -- Path has nothing that leaves links alone and drops `..`
     text, mode = _read_file(source)
@@ -65,8 +74,9 @@ def load(path: Path, *, environment: Mapping[str, str], schema_only: bool = Fals
         raise ConfigurationError(source, [place])
     findings = Findings(reading, document.problems)
     _repair(reading.data, document.lost, findings)
-    checked = _validate(reading, findings, schema_only=schema_only)
-    secret = _secret(checked, source, mode, findings, schema_only=schema_only)
+    may_be_unset = reading.unset if schema_only else reading.unset & (set() if with_credentials else CREDENTIALS)
+    checked = _validate(reading, findings, may_be_unset)
+    secret = _secret(checked, source, mode, findings, reads_file=with_credentials and not schema_only)
     settings = resolve(checked, source=source, secret=secret, environment=environment)
     check(checked, settings, findings, schema_only=schema_only)
     if settings.service.ca_file is not None and not schema_only:
@@ -82,15 +92,10 @@ def _position(problem: ConfigurationProblem) -> tuple[int, int]:
     return problem.line, problem.column
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting for somebody who writes, as a FIFO would."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
 def _read_file(path: Path) -> tuple[str, int]:
     """Return text and mode of the file."""
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
+        with open(path, "rb", opener=open_at_once) as file:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(LARGEST_FILE + 1) if stat.S_ISREG(mode) else None
     except FileNotFoundError:
@@ -117,10 +122,10 @@ def _failure(path: Path, message: str) -> ConfigurationError:
     return ConfigurationError(path, [ConfigurationProblem(0, 0, "", message)])
 
 
-def _validate(reading: Reading, findings: Findings, *, schema_only: bool) -> Configuration:
+def _validate(reading: Reading, findings: Findings, may_be_unset: AbstractSet[Keys]) -> Configuration:
     """Return the checked configuration, wrong values replaced by defaults so that the rest can be checked too."""
     for path, message in reading.troubles.items():
-        if not (schema_only and path in reading.unset):
+        if path not in may_be_unset:
             findings.problem(path, message)
     _repair(reading.data, list(reading.troubles), findings)
     for _ in range(_MOST_REPAIRS):
@@ -176,7 +181,7 @@ def _placeholder(path: Keys) -> Any:
             return _PLACEHOLDER
 
 
-def _secret(checked: Configuration, source: Path, mode: int, findings: Findings, *, schema_only: bool) -> str:
+def _secret(checked: Configuration, source: Path, mode: int, findings: Findings, *, reads_file: bool) -> str:
     """Return the secret of the service from wherever the configuration has it; a placeholder where there is none."""
     key = secret_key(checked)
     for name in (key, "webhook_secret"):
@@ -187,6 +192,6 @@ def _secret(checked: Configuration, source: Path, mode: int, findings: Findings,
     file: str | None = getattr(checked.service, f"{key}_file")
     if secret is not None:
         return secret
-    if file is None or schema_only:
+    if file is None or not reads_file:
         return _PLACEHOLDER
     return read_secret(absolute(source.parent, file), findings, ("service", f"{key}_file"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,35 @@ def office(tmp_path: Path) -> Office:
 def pauses(office: Office) -> tuple[set[str], bool]:
     with office.ledger() as ledger:
         return paused(ledger)
+
+
+# --- credentials -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["status"],
+        ["history"],
+        ["why", "nowhere.pdf"],
+        ["pause"],
+        ["resume"],
+        ["rescan"],
+        ["adopt", "--all"],
+        ["retry", "--all"],
+        ["resolve", "abc", "--reject"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_who_asks_the_ledger_needs_no_credentials_where_the_command_is_typed(
+    office: Office, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    text = office.config.read_text(encoding="utf-8")
+    changed = re.sub("client_secret: .*", "client_secret: ${FSAGENT_SECRET_OF_THE_SERVICE}", text, count=1)
+    assert changed != text
+    office.config.write_text(changed, encoding="utf-8")
+    monkeypatch.delenv("FSAGENT_SECRET_OF_THE_SERVICE", raising=False)
+    assert office.run(*command).status != 2
 
 
 # --- pause and resume ------------------------------------------------------------------------------------------------

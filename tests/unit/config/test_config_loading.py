@@ -302,6 +302,13 @@ def test_a_secret_file_without_one_secret_is_refused(content: bytes, tmp_path: P
         loaded(with_secret_file(tmp_path, content), tmp_path)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs in folders of this platform")
+def test_nobody_is_waited_for_to_write_the_secret_into_a_fifo(tmp_path: Path) -> None:
+    getattr(os, "mkfifo")(tmp_path / "secret")  # noqa: B009 -- Windows has no such name for mypy to find
+    with pytest.raises(ConfigurationError, match="client_secret_file: expected one line with the secret in "):
+        loaded(BASE.replace("client_secret: ${SECRET}", "client_secret_file: secret"), tmp_path)
+
+
 def test_a_secret_file_others_can_read_is_a_warning(tmp_path: Path) -> None:
     text = with_secret_file(tmp_path, b"hush")
     if (tmp_path / "secret").stat().st_mode & 0o077:
@@ -324,6 +331,28 @@ def test_a_configuration_with_a_secret_others_can_read_is_a_warning(tmp_path: Pa
 
 def test_no_record_shows_the_secret(tmp_path: Path) -> None:
     assert "hush" not in repr(loaded(BASE, tmp_path))
+
+
+# --- without the credentials -----------------------------------------------------------------------------------------
+
+
+def without_credentials(text: str, folder: Path) -> Loaded:
+    path = folder / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)
+    return load(path, environment={}, with_credentials=False)
+
+
+@pytest.mark.parametrize("secret", ["client_secret: ${SECRET}", "client_secret_file: nowhere"])
+def test_what_asks_only_the_ledger_needs_no_credentials(secret: str, tmp_path: Path) -> None:
+    text = BASE.replace("client_id: me", "client_id: ${ID}").replace("client_secret: ${SECRET}", secret)
+    assert without_credentials(text, tmp_path).settings.watch_folders[0].project_id == "P"
+
+
+def test_without_credentials_every_other_variable_is_still_needed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        without_credentials(BASE.replace("in/a", "${INBOX}"), tmp_path)
+    assert [problem.key for problem in caught.value.problems] == ["watch_folders[0].inbox"]
 
 
 # --- schema only -----------------------------------------------------------------------------------------------------
