@@ -288,6 +288,9 @@ class Ledger(Protocol):
     def root(self, watch_folder: str, kind: RootKind) -> RootRecord | None:
         """Return what is known of a root."""
 
+    def find_roots(self, kind: RootKind, path: str) -> Sequence[RootRecord]:
+        """Return the roots known at a path, each under the name of a watch folder, ordered by it."""
+
     def rename_watch_folder(self, old: str, new: str) -> None:
         """Give every row of `old` the name `new`; nothing where `old` has none."""
 

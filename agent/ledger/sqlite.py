@@ -268,6 +268,10 @@ class SqliteLedger:
         row = self._one(statements.ROOT, tables.escape(watch_folder), kind.value)
         return tables.root_record(row) if row else None
 
+    def find_roots(self, kind: RootKind, path: str) -> Sequence[RootRecord]:
+        """Return the roots known at a path, ordered by watch folder."""
+        return [tables.root_record(row) for row in self._all(statements.ROOTS_AT, kind.value, tables.escape(path))]
+
     def open_requests(self) -> Sequence[Request]:
         """Return requests without an answer, oldest first."""
         return [tables.request_record(row) for row in self._all(statements.OPEN_REQUESTS)]

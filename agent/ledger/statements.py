@@ -298,7 +298,9 @@ PUT_ROOT = (
     " ON CONFLICT (watch_folder, kind) DO UPDATE"
     " SET path = excluded.path, identity = excluded.identity, marked = excluded.marked"
 )
-ROOT = "SELECT watch_folder, kind, path, identity, marked FROM roots WHERE watch_folder = ? AND kind = ?"
+_SELECT_ROOTS = "SELECT watch_folder, kind, path, identity, marked FROM roots"
+ROOT = f"{_SELECT_ROOTS} WHERE watch_folder = ? AND kind = ?"
+ROOTS_AT = f"{_SELECT_ROOTS} WHERE kind = ? AND path = ? ORDER BY watch_folder"
 FORGET_ROOTS_OF = "DELETE FROM roots WHERE watch_folder = ?"
 
 RENAMES = (

@@ -14,11 +14,12 @@ from agent.errors import LedgerMissing, LocalTrouble, TaskFatal
 from agent.folders import publishing
 from agent.folders.roots import read_marker
 from agent.folders.trouble import said
+from agent.model import RootKind
 from agent.rules.naming import base_name
 from agent.runtime.operations import PAUSES_NOTE, paused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from agent.model import Settings, WatchFolder
@@ -66,22 +67,37 @@ def recover(settings: Settings, ledger: Ledger) -> bool:
     No worker may run. Touches no folder: one that does not answer keeps no other from being worked on. Raises
     LedgerUnavailable.
     """
-    for folder in settings.watch_folders:
-        for earlier in folder.formerly:
-            ledger.rename_watch_folder(earlier, folder.name)
-    _rename_pauses(settings, ledger)
+    folders = settings.watch_folders
+    present = {earlier: folder.name for folder in folders for earlier in _earlier_names(folder, settings, ledger)}
+    for earlier, name in present.items():
+        ledger.rename_watch_folder(earlier, name)
+    _rename_pauses(present, ledger)
     ledger.forget_settling()
     run = ledger.note(RUN_NOTE)
     ledger.put_note(RUN_NOTE, {"clean": False})
     return run is not None and not run.get("clean", False)
 
 
-def _rename_pauses(settings: Settings, ledger: Ledger) -> None:
+def _earlier_names(folder: WatchFolder, settings: Settings, ledger: Ledger) -> Iterator[str]:
+    """Yield the names a watch folder had: those `formerly` tells, and the one under which its own folder is known.
+
+    Without the latter a new name alone would make every file a new one, and leave every open task without its export.
+    """
+    yield from folder.formerly
+    kind, path = (RootKind.INBOX, folder.inbox) if folder.inbox is not None else (RootKind.OUTPUT, folder.output)
+    assert path is not None, "a watch folder has an inbox, an output, or both"
+    for root in ledger.find_roots(kind, os.fspath(path)):
+        if settings.watch_folder(root.watch_folder) is None:
+            logger.info("%s: it was called %s before: %s is the same", folder.name, root.watch_folder, path)
+            yield root.watch_folder
+
+
+def _rename_pauses(present: Mapping[str, str], ledger: Ledger) -> None:
     """Let a watch folder that was paused under an earlier name stay so."""
     names, everything = paused(ledger)
-    present = {folder.name if (folder := settings.watch_folder(name)) else name for name in names}
-    if present != names:
-        ledger.put_note(PAUSES_NOTE, {"all": everything, "folders": sorted(present)})
+    renamed = {present.get(name, name) for name in names}
+    if renamed != names:
+        ledger.put_note(PAUSES_NOTE, {"all": everything, "folders": sorted(renamed)})
 
 
 def end_cleanly(ledger: Ledger) -> None:

@@ -556,6 +556,13 @@ def test_a_root_replaces_what_was_known_of_it(ledger: Ledger) -> None:
     assert ledger.root(HOSTILE, RootKind.OUTPUT) == output
 
 
+def test_roots_are_found_by_their_path(ledger: Ledger) -> None:
+    first, second = (RootRecord(name, RootKind.INBOX, HOSTILE, "1:1", marked=True) for name in ("a", "b"))
+    ledger.commit(second, first, RootRecord("c", RootKind.OUTPUT, HOSTILE, "1:1", marked=True))
+    ledger.commit(RootRecord("d", RootKind.INBOX, "/elsewhere", "1:2", marked=True))
+    assert ledger.find_roots(RootKind.INBOX, HOSTILE) == [first, second]
+
+
 def test_a_renamed_watch_folder_keeps_all_its_rows(ledger: Ledger) -> None:
     root = RootRecord("old", RootKind.INBOX, "/in", "1:1", marked=True)
     ledger.commit(file("a", watch_folder="old"), task("T", watch_folder="old"), root, Event(1.0, "old", "seen"))

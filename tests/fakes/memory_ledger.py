@@ -342,6 +342,10 @@ class MemoryLedger:
     def root(self, watch_folder: str, kind: RootKind) -> RootRecord | None:
         return self._read(lambda: self._tables.roots.get((watch_folder, kind)))
 
+    def find_roots(self, kind: RootKind, path: str) -> Sequence[RootRecord]:
+        roots = self._read(lambda: list(self._tables.roots.values()))
+        return sorted((r for r in roots if (r.kind, r.path) == (kind, path)), key=lambda root: root.watch_folder)
+
     def open_requests(self) -> Sequence[Request]:
         return self._read(lambda: [copy.deepcopy(r) for r in self._requests.values() if r.done_at is None])
 

@@ -156,6 +156,30 @@ def test_a_watch_folder_that_was_renamed_keeps_its_files_and_tasks(tmp_path: Pat
     assert bench.task().watch_folder == "bills"
 
 
+@pytest.mark.parametrize("root", ["inbox", "output"])
+def test_a_watch_folder_under_a_new_name_is_known_by_its_folder(tmp_path: Path, root: str) -> None:
+    bench = Workbench(tmp_path)
+    bench.recover()
+    bench.drop("a.pdf")
+    bench.submit()
+    bench.output_guards["invoices"].check()
+    other = None if root == "output" else bench.folder.inbox
+    renamed = replace(bench.folder, name="bills", inbox=other)
+    recover(replace(bench.settings, watch_folders=(renamed,)), bench.ledger)
+    assert (bench.file("a.pdf").watch_folder, bench.task().watch_folder) == ("bills", "bills")
+
+
+def test_a_watch_folder_takes_no_name_that_another_has(tmp_path: Path) -> None:
+    bench = Workbench(tmp_path)
+    bench.recover()
+    bench.drop("a.pdf")
+    bench.submit()
+    swapped = replace(bench.folder, name="bills")
+    elsewhere = watch_folder(tmp_path / "elsewhere", "invoices")
+    recover(replace(bench.settings, watch_folders=(swapped, elsewhere)), bench.ledger)
+    assert bench.file("a.pdf").watch_folder == "invoices"
+
+
 @pytest.mark.parametrize("state", [FileState.UNKNOWN, FileState.HELD, FileState.SUBMITTED])
 def test_what_may_have_been_sent_is_where_it_was(bench: Workbench, state: FileState) -> None:
     bench.drop("a.pdf")
