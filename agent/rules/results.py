@@ -10,6 +10,7 @@ import csv
 import json
 import math
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from agent.model import ExportFile, FileSource
@@ -74,8 +75,8 @@ def _fields(fields: Sequence[ResultField]) -> str:
 
 
 def _number(value: float) -> str:
-    """Return a number with all its digits, and no exponent where it can be told without."""
-    return str(int(value)) if value == int(value) else repr(value)
+    """Return a number with all its digits and without an exponent."""
+    return str(int(value)) if value == int(value) else format(Decimal(repr(value)), "f")
 
 
 def _table(rows: Sequence[Sequence[ResultField]]) -> str:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FILES = 1_000
-"""Files of one upload read at once; no service takes as many."""
+ROWS = 100_000
+"""Files, or tasks, of one upload read at once: a mail among a hundred files may bring many tasks."""
 FAILED = "the service could not process the upload"
 UNTOLD = "the upload is finished, and the service does not tell which tasks it became: no result can be fetched"
 NO_TASK = "the service made no task of it"
@@ -59,7 +59,7 @@ class Uploads:
         """
         service = cast("UploadService", self._service)
         progress = service.find_tasks_of(TaskReference(record.task_id, record.project_id, record.opened_at))
-        known = self._ledger.find_tasks(upload_id=record.task_id, limit=FILES)
+        known = self._ledger.find_tasks(upload_id=record.task_id, limit=ROWS)
         files = self._files_of(record, known)
         rows = self._new_rows(record, progress, files, known)
         if progress.may_grow:
@@ -70,7 +70,7 @@ class Uploads:
 
     def _files_of(self, upload: TaskRecord, known: Sequence[TaskRecord]) -> list[FileRecord]:
         """Return the files of an upload: those that know no task of it yet, and those that were given theirs."""
-        files = {file.key: file for file in self._ledger.find_files(task_id=upload.task_id, limit=FILES)}
+        files = {file.key: file for file in self._ledger.find_files(task_id=upload.task_id, limit=ROWS)}
         for key in {task.file_key for task in known} - files.keys() - {""}:
             file = self._ledger.file(key)
             if file is not None:

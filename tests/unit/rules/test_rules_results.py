@@ -70,7 +70,7 @@ def test_a_result_without_fields_is_the_header_alone() -> None:
 
 @pytest.mark.parametrize(
     ("confidence", "expected"),
-    [(0.958, "0.958"), (1.0, "1"), (0.0, "0"), (0.123456789012, "0.123456789012"), (None, "")],
+    [(0.958, "0.958"), (1.0, "1"), (0.0, "0"), (0.123456789012, "0.123456789012"), (1e-07, "0.0000001"), (None, "")],
 )
 def test_a_confidence_has_all_its_digits(confidence: float | None, expected: str) -> None:
     assert rows(fields(ResultField("a", "b", confidence)))[1][2] == expected
