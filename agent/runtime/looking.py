@@ -59,6 +59,8 @@ def _require_access(settings: Settings) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
+        if os.path.isfile(settings.state_dir):  # noqa: PTH113 -- never raises; Windows may call its name invalid
+            return
         raise _no_access(settings, error) from error
 
 
