@@ -271,7 +271,7 @@ class Ledger(Protocol):
         """
 
     def known_tasks(self, task_ids: Sequence[str]) -> Mapping[str, TaskRecord]:
-        """Return the rows of up to 1,000 of these ids."""
+        """Return the rows there are of these ids, by id."""
 
     def history(self, *, file_key: str = "", task_id: str = "", limit: int = 1000) -> Sequence[Event]:
         """Return events of a file or task (both: of either), oldest first; with neither, the newest, newest first."""

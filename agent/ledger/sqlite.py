@@ -238,10 +238,10 @@ class SqliteLedger:
 
     def known_tasks(self, task_ids: Sequence[str]) -> Mapping[str, TaskRecord]:
         """Return the rows of these ids."""
-        if not task_ids:
-            return {}
-        ids = tables.padded(task_ids)
-        records = [tables.task_record(row) for row in self._all(statements.tasks_by_id(len(ids)), *ids)]
+        records: list[TaskRecord] = []
+        for start in range(0, len(task_ids), _PAGE):
+            ids = tables.padded(task_ids[start : start + _PAGE])
+            records += [tables.task_record(row) for row in self._all(statements.tasks_by_id(len(ids)), *ids)]
         return {record.task_id: record for record in records}
 
     def task_counts(self) -> Sequence[Count]:

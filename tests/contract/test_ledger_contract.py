@@ -480,6 +480,11 @@ def test_known_tasks_are_those_of_the_ids_that_have_rows(ledger: Ledger) -> None
     assert ledger.known_tasks([]) == {}
 
 
+def test_any_number_of_tasks_may_be_asked_for_at_once(ledger: Ledger) -> None:
+    ledger.commit(task("T0"), task("T39999"))
+    assert ledger.known_tasks([f"T{number}" for number in range(40_000)]).keys() == {"T0", "T39999"}
+
+
 # --- counts ----------------------------------------------------------------------------------------------------------
 
 
