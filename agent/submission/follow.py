@@ -84,6 +84,8 @@ class Follow:
     def _ask_for_silent_ones(self, *, exports: Callable[[str], bool]) -> None:
         now = self._clock.now()
         for record in self._open_tasks():
+            if record.state is TaskState.EXPORTING and exports(record.watch_folder):
+                continue  # the export has it in hand and would lose its row; an interrupted one is its recovery's
             # Exporting leaves no state at the service where its start was refused (apis.md 1.5: read it again).
             patience = ASK_AFTER if record.service_state else ASK_SOONER_AFTER
             if now - max(record.seen_at, record.asked_at) < patience:

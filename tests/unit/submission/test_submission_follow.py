@@ -153,6 +153,16 @@ def test_a_task_somebody_exports_just_now_is_left_to_him(bench: Workbench) -> No
     assert bench.task().state is TaskState.EXPORTING
 
 
+def test_a_task_being_exported_is_not_touched_however_much_the_clock_jumps(bench: Workbench) -> None:
+    sent(bench)
+    bench.service.processing_time = 0.0
+    bench.ledger.commit(bench.task().change(state=TaskState.EXPORTING, started_at=bench.clock.now()))
+    exporting = bench.task()
+    bench.clock.advance(25 * HOUR)
+    follow(bench)
+    assert bench.task() == exporting
+
+
 def test_forgotten_before_72_hours_says_nothing_about_the_end(bench: Workbench) -> None:
     task_id = sent(bench)
     del bench.service._entries[task_id]
