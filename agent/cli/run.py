@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from agent.cli.configuration import load_settings
 from agent.cli.durations import seconds
@@ -44,6 +45,8 @@ def run(ctx: click.Context, *, once: bool, wait: float, submit_only: bool, expor
 
     if submit_only and export_only:
         raise click.UsageError("--submit-only and --export-only exclude each other")
+    if not once and ctx.get_parameter_source("wait") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--wait says how long --once waits: add --once, or leave it out")
     settings = load_settings(ctx, warn=True)
     is_live = sys.stderr.isatty() and sys.stdout.isatty() and not once
     set_up_logging(settings.logging, secrets=settings.service.secrets, to_console=not is_live)

@@ -54,6 +54,14 @@ def test_a_time_that_is_up_before_anything_was_looked_at_is_no_success(office: O
     assert result.stdout, "that it was not looked at, or that it waits"
 
 
+def test_a_wait_without_once_is_no_wish_that_is_silently_left_out(office: Office) -> None:
+    result = office.run("run", "--wait", "10m")
+
+    assert result.status == 2
+    assert "--wait" in result.err
+    assert "--once" in result.err
+
+
 INTERRUPTED = """
 import sys
 class Interrupting:
