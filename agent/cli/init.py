@@ -154,10 +154,14 @@ def _write(path: Path, wishes: Wishes, *, force: bool) -> Settings:
         overrides={} if wishes.team_id is None else {"service.team_id": wishes.team_id},
     )
     staged = path.with_name(f".fsagent-{secrets.token_hex(8)}.part")
+    made: list[Path] = []
+    is_written = False
     try:
+        _make_folders_above(staged, made)
         _stage(staged, text)
         settings = load(staged, environment=os.environ, schema_only=True).settings
         _publish(staged, path, force=force)
+        is_written = True
     except ConfigurationError as error:
         problems = "; ".join(f"{problem.key}: {problem.message}" for problem in error.problems)
         raise UserError(f"nothing was written, this would be no valid configuration: {problems}") from error
@@ -167,11 +171,22 @@ def _write(path: Path, wishes: Wishes, *, force: bool) -> Settings:
     finally:
         with suppress(OSError):  # in a folder that cannot be written to there is nothing to remove
             staged.unlink(missing_ok=True)
+        with suppress(OSError):  # somebody else's file in one of them stays, and so does that folder
+            for folder in () if is_written else reversed(made):
+                folder.rmdir()
     return settings
 
 
+def _make_folders_above(path: Path, made: list[Path]) -> None:
+    """Make the folders that are missing above a path; each goes into `made` as soon as it is there."""
+    missing = [folder for folder in path.parents if not os.path.lexists(folder)]
+    for folder in reversed(missing):
+        with suppress(FileExistsError):  # somebody else was faster: then it is not ours to take back
+            folder.mkdir()
+            made.append(folder)
+
+
 def _stage(staged: Path, text: str) -> None:
-    staged.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
         file.write(text)

@@ -108,6 +108,26 @@ def test_writes_nothing_that_would_be_no_valid_configuration(here: Path) -> None
     assert sorted(os.listdir(here)) == []  # noqa: PTH208 -- names
 
 
+def test_refused_answers_leave_no_folder_behind(here: Path) -> None:
+    (here / "etc").mkdir()
+
+    result = run("init", "etc/new/deep/config.yaml", "--project-id", "p", "--inbox", "in", "--url", "ftp://service")
+
+    assert result.status == 2
+    assert "nothing was written" in result.err
+    assert sorted(path.name for path in here.rglob("*")) == ["etc"]
+
+
+def test_a_folder_above_that_cannot_be_made_leaves_none_of_the_others(here: Path) -> None:
+    place = "new/" + "n" * 300  # longer than any file system's names
+
+    result = run("init", f"{place}/config.yaml", "--project-id", "p", "--inbox", "in", "--state-dir", "state")
+
+    assert result.status == 2
+    assert "cannot be written" in result.err
+    assert list(here.iterdir()) == []
+
+
 def test_a_place_that_cannot_be_written_ends_without_a_traceback(here: Path) -> None:
     (here / "file").write_text("", encoding="utf-8")
 
