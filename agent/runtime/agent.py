@@ -82,6 +82,7 @@ class Agent:
         self._cares: dict[str, FolderCare] = {}
         self._care_workers: dict[str, Worker] = {}
         self._supervisor = Supervisor(parts, add=self._add, hanging=self._replace_workers)
+        self._control: Control | None = None
         self._asking: AskingLoop | None = None
         self._export_loop: ExportLoop | None = None
         self._export_worker: Worker | None = None
@@ -122,8 +123,10 @@ class Agent:
             clock=parts.clock,
             file_away=parts.file_away,
             files_in_hand=parts.files_in_hand,
+            silence=self._supervisor.silence,
         )
         control = Control(parts, operations, rescan=self.rescan, live=self.live_status, changed=self._wake_all)
+        self._control = control
         control.apply_pauses()
         aftercare.recover_uploads(at_start=True)
         self._add("control", control.step)
@@ -323,9 +326,11 @@ class Agent:
         for detecting in self._detecting:  # each watcher belongs to its thread, which sets it up at any time
             detecting.close()
         never = threading.Event()
-        while len(parts.tasks_in_hand) and parts.clock.monotonic() < deadline:
+        while self._is_in_hand() and parts.clock.monotonic() < deadline:
             parts.clock.wait(never, 0.05)
-        clean = all(ended) and not len(parts.tasks_in_hand)
+        clean = all(ended) and not self._is_in_hand()
+        if self._control is not None:
+            self._control.close()
         parts.service.close()
         if not clean:
             logger.warning("some requests did not end in time: the next start takes them up")
@@ -335,6 +340,11 @@ class Agent:
             logger.warning("its end could not be noted, the next start looks for what was left: %s", trouble.message)
         parts.ledger.close()
         return clean
+
+    def _is_in_hand(self) -> bool:
+        """Return whether an export or an operator's command is under way still."""
+        is_commanded = self._control is not None and self._control.is_busy()
+        return is_commanded or len(self._parts.tasks_in_hand) > 0
 
     def _note_end(self, *, clean: bool) -> None:
         if clean:

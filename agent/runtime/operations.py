@@ -17,10 +17,12 @@ from agent.rules.naming import for_display, relative_parent
 from agent.runtime.in_hand import InHand
 from agent.runtime.roots import forget_staged
 from agent.runtime.targets import find_target
+from agent.submission.file_away import folder_of
 from agent.submission.outcomes import accepted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from agent.model import FileRecord, Settings, WatchFolder
     from agent.ports import Clock, Ledger
@@ -50,12 +52,15 @@ class Operations:
         clock: Clock,
         file_away: FileAway,
         files_in_hand: InHand | None = None,
+        silence: Callable[[Path], str] = lambda _: "",
     ) -> None:
         self._settings = settings
         self._ledger = ledger
         self._clock = clock
         self._file_away = file_away
         self._files_in_hand = files_in_hand or InHand()
+        self._silence = silence
+        """Says what is known not to answer at a path: touched there, nothing would come back from it."""
 
     def carry_out(self, command: str, arguments: Mapping[str, Any]) -> Answer:
         """Carry out one operation by name. Raises UserError, LocalTrouble, FileBusy, LedgerError."""
@@ -147,6 +152,9 @@ class Operations:
                 "ok": False,
                 "message": f"{record.relative_path}: watch folder {record.watch_folder} is not configured",
             }
+        if silence := self._silence(folder.inbox) or self._silence(folder_of(folder, record.filed_in)):
+            shown = for_display(record.filed_as)
+            return {"ok": False, "message": f"{shown} stays where it is: {silence}; try again when it does"}
         if not self._files_in_hand.take(record.key):
             return {"ok": False, "message": f"{for_display(record.filed_as)} is being moved just now; try again"}
         try:
@@ -236,6 +244,8 @@ class Operations:
         try:
             self._ledger.commit(changed, Event(now, record.watch_folder, "resolved", "rejected", record.key))
             if is_ours and folder is not None and folder.inbox is not None:
+                if silence := self._silence(folder.inbox) or self._silence(folder_of(folder, "error")):
+                    return {"ok": True, "message": f"{shown} goes to error/ once this is over: {silence}"}
                 self._file_away.carry_out(folder, changed)
         except (FileBusy, LaneTrouble) as trouble:
             return {"ok": True, "message": f"{shown} goes to error/ once this is over: {trouble.message}"}
@@ -329,6 +339,9 @@ class Operations:
         results: list[Answer] = []
         for kind, root in ((RootKind.INBOX, folder.inbox), (RootKind.OUTPUT, folder.output)):
             if root is None:
+                continue
+            if silence := self._silence(root):
+                results.append({"ok": False, "message": f"{folder.name}: {silence}; try again when it does"})
                 continue
             try:
                 record = adopt_root(root, kind=kind, watch_folder=folder.name, ledger_id=self._ledger.ledger_id)

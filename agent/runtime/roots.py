@@ -152,13 +152,18 @@ class RootWatch:
         asked_at = self._asked_at
         return asked_at is not None and self._clock.monotonic() - asked_at > ANSWER_PATIENCE
 
+    @property
+    def silence(self) -> str:
+        """A sentence about folders that do not answer; empty while they do."""
+        return f"{self._what} has not answered for more than {ANSWER_PATIENCE:g} s" if self.is_silent() else ""
+
     def supervise(self) -> bool:
         """Make the lane wait while its folders are silent; return whether they are. For one thread that never hangs."""
-        if not self.is_silent():
+        if not (silence := self.silence):
             return False
         self._lane.failed(
             LaneTrouble(
-                f"{self._what} has not answered for more than {ANSWER_PATIENCE:g} s",
+                silence,
                 reason=self._reason,
                 hint="look whether its share or disk is connected and sound; it goes on by itself",
                 retry_after=LOOK_AGAIN,

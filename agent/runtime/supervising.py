@@ -39,6 +39,8 @@ class Supervisor:
         self._hanging = hanging
         self._inboxes: list[tuple[str, RootWatch]] = []
         self._outputs: list[RootWatch] = []
+        self._watches: list[tuple[Path, RootWatch]] = []
+        """All of them, with the folder each asks."""
 
     def watch_inbox(self, inbox: Inbox, *, answers_again: Callable[[], None]) -> None:
         """Notice where an inbox, or an archive/ or error/ elsewhere, does not answer."""
@@ -67,6 +69,7 @@ class Supervisor:
             answers_again=answers_again,
         )
         self._inboxes.append((name, watch))
+        self._watches.append((path, watch))
         self._add(f"watch of {path.name} of {name}", watch.step)
 
     def watch_output(
@@ -84,8 +87,14 @@ class Supervisor:
             changed=changed,
         )
         self._outputs.append(watch)
+        assert folder.output is not None, f"{folder.name} has no output"
+        self._watches.append((folder.output, watch))
         self._add(f"watch of the output of {folder.name}", watch.step)
         return watch
+
+    def silence(self, path: Path) -> str:
+        """Return a sentence about what does not answer at a path, or above it; "" where nothing is known of that."""
+        return next((watch.silence for root, watch in self._watches if path.is_relative_to(root) and watch.silence), "")
 
     def step(self) -> float:
         """Let the lanes of silent folders wait; their files keep no worker and no connection from the others."""

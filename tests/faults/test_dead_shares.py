@@ -299,6 +299,39 @@ def test_a_share_that_hangs_pauses_its_lane_alone_and_heals(
 
 
 @pytest.mark.parametrize("share", ["inbox"], indirect=True)
+def test_a_command_for_a_share_that_hangs_is_answered_at_once_and_keeps_no_other(
+    site: Site, other: Part, share: FuseFolder
+) -> None:
+    scans = Part(site, "scans")
+    with site.run() as running:
+        scans.wait_scanned()
+        site.drop("refused.pdf", b"no document of any kind" * 100)
+        wait_until((site.error / "refused.pdf.error.txt").exists)
+
+        def ask(*arguments: str) -> Process:
+            name = f"{arguments[0]}-{len(list(site.root.iterdir()))}.log"
+            return commands.enter_context(Process("-c", str(site.config), *arguments, log=site.root / name))
+
+        with ExitStack() as commands, share.hanging():
+            # Asked before anybody knows: it hangs, and only itself.
+            early = ask("retry", "refused.pdf")
+            wait_until(share.met)
+            pause = ask("pause", "other")
+            wait_until(lambda: "other is paused" in pause.output)
+            scans.waits_for("scans/submission", "inbox_missing")
+            late = ask("retry", "--all")
+            wait_until(lambda: "inbox has not answered for more than 10 s; try again when it does" in late.log)
+            resume = ask("resume", "other")
+            wait_until(lambda: "other goes on" in resume.output)
+            others = [_goes_on(other, 1)]
+        scans.wait_done(tasks=0)
+        wait_until(lambda: scans.lanes() == {}, what=scans.lanes)
+        assert running.stop() == 0
+    assert early.process.poll() is not None
+    assert len(others) == 1
+
+
+@pytest.mark.parametrize("share", ["inbox"], indirect=True)
 def test_an_agent_that_starts_beside_a_share_that_hangs_works_for_the_others(
     site: Site, other: Part, share: FuseFolder
 ) -> None:

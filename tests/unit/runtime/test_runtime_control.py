@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fakes.workbench import Workbench, watch_folder
+from fakes.workbench import InlineExecutor, Workbench, watch_folder
+from system.sites import wait_until
 
 from agent.errors import FileRefused, LedgerUnavailable
+from agent.folders import filing
 from agent.model import LaneReason, Reason
 from agent.runtime.control import PAUSE, STATUS_EVERY, STATUS_NOTE, Control
 from agent.runtime.operations import Operations
+from agent.runtime.pools import DaemonThreads
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
     from pathlib import Path
 
     from agent.model import Request
+
+PATIENCE = 20.0
 
 
 class Controlled:
     """A bench with its control loop."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(
+        self, base: Path, *, make_pool: Callable[[int, str], Executor] = lambda _workers, _name: InlineExecutor()
+    ) -> None:
         self.bench = Workbench(base, *(watch_folder(base, name) for name in ("one", "two")))
         self.rescanned: list[str] = []
         self.live: dict[str, Any] = {"lanes": []}
@@ -36,7 +46,12 @@ class Controlled:
             files_in_hand=parts.files_in_hand,
         )
         self.control = Control(
-            parts, operations, rescan=self.rescanned.append, live=lambda: self.live, changed=self.wake
+            parts,
+            operations,
+            rescan=self.rescanned.append,
+            live=lambda: self.live,
+            changed=self.wake,
+            make_pool=make_pool,
         )
 
     def wake(self) -> None:
@@ -53,6 +68,13 @@ class Controlled:
 
     def reason(self, lane: str) -> LaneReason | None:
         return self.bench.parts.lanes[lane].state.reason
+
+
+def refused(bench: Workbench, path: str) -> None:
+    """Let a file come to error/."""
+    bench.drop(path)
+    bench.service.script("submit", FileRefused("no", reason=Reason.REFUSED_BY_SERVICE))
+    bench.submit()
 
 
 @pytest.fixture
@@ -111,11 +133,62 @@ def test_a_rescan_is_for_the_detection_of_that_folder_or_of_all(controlled: Cont
 
 def test_a_retry_is_carried_out_by_the_agent(controlled: Controlled) -> None:
     bench = controlled.bench
-    bench.drop("a.pdf")
-    bench.service.script("submit", FileRefused("no", reason=Reason.REFUSED_BY_SERVICE))
-    bench.submit()
+    refused(bench, "a.pdf")
     assert controlled.ask("retry", targets=["a.pdf"]).ok
     assert bench.names("inbox") == ["a.pdf"]
+
+
+def test_a_command_that_hangs_in_a_folder_keeps_no_other_command_and_no_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controlled = Controlled(tmp_path, make_pool=DaemonThreads)
+    bench, moved, asked, answered = controlled.bench, filing.file_away, threading.Event(), threading.Event()
+    refused(bench, "a.pdf")
+
+    def hanging(**arguments: Any) -> str:
+        asked.set()
+        assert answered.wait(PATIENCE)
+        return moved(**arguments)
+
+    monkeypatch.setattr(filing, "file_away", hanging)
+    retry = bench.ledger.ask("retry", {"targets": ["a.pdf"]}, now=0.0)
+    try:
+        controlled.control.step()
+        assert asked.wait(PATIENCE)
+        assert controlled.ask("pause").ok
+        assert bench.ledger.note(STATUS_NOTE) is not None
+        assert [request.id for request in bench.ledger.open_requests()] == [retry]
+    finally:
+        answered.set()
+    wait_until(lambda: not controlled.control.is_busy())
+    controlled.control.close()
+    answer = bench.ledger.request(retry)
+    assert answer is not None
+    assert answer.ok
+    assert bench.names("inbox") == ["a.pdf"]
+
+
+def test_a_command_whose_thread_could_not_answer_is_carried_out_again(tmp_path: Path) -> None:
+    controlled = Controlled(tmp_path, make_pool=DaemonThreads)
+    ledger = controlled.bench.ledger
+    number = ledger.ask("adopt", {"folder": "one"}, now=0.0)
+    ledger_answers = ledger.answer
+
+    def unavailable(*_arguments: Any, **_more: Any) -> None:
+        raise LedgerUnavailable("disk full")
+
+    ledger.answer = unavailable  # type: ignore[method-assign]  # its disk is full
+    controlled.control.step()
+    wait_until(lambda: not controlled.control.is_busy())
+    ledger.answer = ledger_answers  # type: ignore[method-assign]  # as it was
+    with pytest.raises(LedgerUnavailable):
+        controlled.control.step()
+    controlled.control.step()
+    wait_until(lambda: not controlled.control.is_busy())
+    controlled.control.close()
+    request = ledger.request(number)
+    assert request is not None
+    assert request.ok
 
 
 def test_an_answer_of_several_sentences_is_one_line_of_the_log(

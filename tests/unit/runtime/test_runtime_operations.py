@@ -39,6 +39,21 @@ def operations(bench: Workbench) -> Operations:
     )
 
 
+def beside_a_dead_share(bench: Workbench, root: Path) -> Operations:
+    """Return what an operator can ask for while everything at a root would hang."""
+
+    def silence(path: Path) -> str:
+        return f"{root} has not answered" if path.is_relative_to(root) else ""
+
+    return Operations(
+        bench.settings,
+        ledger=bench.parts.ledger,
+        clock=bench.process_clock,
+        file_away=bench.parts.file_away,
+        silence=silence,
+    )
+
+
 def refused(bench: Workbench, path: str = "a.pdf") -> None:
     bench.drop(path)
     bench.service.script("submit", REFUSED)
@@ -55,6 +70,36 @@ def held(bench: Workbench, path: str = "a.pdf", *, arrived: bool = False) -> str
     record = bench.file(path)
     assert record.state is FileState.HELD
     return record.key
+
+
+# --- beside a share that hangs ---------------------------------------------------------------------------------------
+
+
+def test_a_retry_in_a_folder_that_does_not_answer_is_refused_at_once_and_plans_nothing(bench: Workbench) -> None:
+    refused(bench)
+    before = bench.file("a.pdf")
+    answer = beside_a_dead_share(bench, bench.place("inbox")).retry(everything=True)
+    assert not answer["ok"]
+    assert "a.pdf stays where it is" in answer["message"]
+    assert f"{bench.place('inbox')} has not answered; try again when it does" in answer["message"]
+    assert bench.file("a.pdf") == before
+
+
+def test_a_file_rejected_in_a_folder_that_does_not_answer_is_moved_later(bench: Workbench) -> None:
+    key = held(bench)
+    answer = beside_a_dead_share(bench, bench.place("inbox")).resolve(id=key, reject=True)
+    assert answer["ok"]
+    assert "a.pdf goes to error/ once this is over" in answer["message"]
+    assert (bench.file("a.pdf").state, bench.names("inbox")) == (FileState.REJECTED, ["a.pdf"])
+    bench.rounds(2)
+    assert bench.names("inbox") == []
+
+
+def test_a_root_that_does_not_answer_is_not_adopted_while_the_other_is(bench: Workbench) -> None:
+    answer = beside_a_dead_share(bench, bench.place("output")).adopt(folder="invoices")
+    assert [result["ok"] for result in answer["results"]] == [True, False]
+    assert "try again when it does" in answer["message"]
+    assert not (bench.place("output") / MARKER).exists()
 
 
 # --- retry -----------------------------------------------------------------------------------------------------------
