@@ -76,7 +76,7 @@ def carry_out(
 def show_answer(answer: Answer, *, as_json: bool) -> int:
     """Show an answer and return the exit status: its document, or its messages, what failed on standard error."""
     if as_json:
-        echo_json(answer)
+        echo_json(answer if answer["ok"] else {"hint": "", **answer, "status": EXIT_FAILED})
     else:
         for result in answer.get("results") or [answer]:
             _show_result(result)

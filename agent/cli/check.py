@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.cli.configuration import configuration_path
-from agent.cli.failures import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
+from agent.cli.failures import EXIT_DONE, EXIT_FAILED
 from agent.cli.rendering import echo_json, marks_for, one_line
-from agent.errors import AgentError, ConfigurationError
+from agent.errors import AgentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,13 +42,7 @@ def check(ctx: click.Context, *, schema: bool, schema_only: bool, as_json: bool)
         click.echo(json.dumps(json_schema(), indent=2))
         return EXIT_DONE
     path = configuration_path(ctx)
-    try:
-        loaded = load(path, environment=os.environ, schema_only=schema_only)
-    except ConfigurationError as error:
-        if not as_json:
-            raise
-        echo_json({"ok": False, "configuration": str(path), "problems": [asdict(each) for each in error.problems]})
-        return EXIT_USAGE
+    loaded = load(path, environment=os.environ, schema_only=schema_only)
     url = None if schema_only else _webhook_url(loaded.settings)
     return _show(path, _findings(path, loaded, schema_only=schema_only), webhook_url=url, as_json=as_json)
 

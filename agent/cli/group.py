@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent import __version__
-from agent.cli.failures import EXIT_FAILED, EXIT_USAGE, exit_status, show_failure, show_usage_error
+from agent.cli.failures import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    asks_for_json,
+    exit_status,
+    show_failure,
+    show_failure_as_json,
+    show_usage_error,
+    usage_failure,
+)
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -101,27 +112,36 @@ def fsagent(ctx: click.Context, config: str | None) -> None:
 def run_command_line(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit status; no error of a user ends in a traceback."""
     _write_what_the_console_can_show()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    status, failure = _run(given)
+    if failure is not None and asks_for_json(given):
+        try:
+            show_failure_as_json(failure, status=status)
+        except OSError:  # nobody reads it any more, or its disk is full: standard error has said what is wrong
+            _let_go_of_output()
+    sys.exit(status)
+
+
+def _run(arguments: list[str]) -> tuple[int, AgentError | None]:
+    """Run one command and return its exit status, with what it failed for where it has shown nothing else."""
     try:
-        result: Any = fsagent.main(
-            args=list(arguments) if arguments is not None else None, prog_name="fsagent", standalone_mode=False
-        )
-        status = result if isinstance(result, int) else 0
+        result: Any = fsagent.main(args=arguments, prog_name="fsagent", standalone_mode=False)
     except click.ClickException as error:
         show_usage_error(error)
-        status = EXIT_USAGE
+        return EXIT_USAGE, usage_failure(error)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        status = 130
+        return EXIT_INTERRUPTED, AgentError("interrupted")
     except AgentError as error:
         show_failure(error)
-        status = exit_status(error)
+        return exit_status(error), error
     except OSError as error:
         # A full disk behind `> file`, a folder that went away: nothing anybody needs a trace for.
         what = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error.strerror or error)
-        show_failure(AgentError(what))
-        status = EXIT_FAILED
+        show_failure(failure := AgentError(what))
         _let_go_of_output()
-    sys.exit(status)
+        return EXIT_FAILED, failure
+    return result if isinstance(result, int) else EXIT_DONE, None
 
 
 def _let_go_of_output() -> None:
