@@ -100,7 +100,11 @@ class LedgerTooNew(LedgerError):
 
 
 class LedgerUnavailable(LedgerError):
-    """The ledger cannot be written now; nothing may be sent before it can."""
+    """The ledger cannot be written now; nothing may be sent before it can. `is_full`: its disk has no room."""
+
+    def __init__(self, message: str, *, hint: str = "", is_full: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.is_full = is_full
 
 
 class StaleRecord(LedgerError):

@@ -6,6 +6,8 @@ Owns every `sqlite3.connect`. Must not know records. One connection of the proce
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import threading
 from contextlib import contextmanager
@@ -27,6 +29,20 @@ RESTORE_HINT = (
     "Restore it from a backup; or move it away and run 'fsagent adopt --all' to start anew: files in the inboxes are"
     " then sent, nothing in archive/ is."
 )
+
+_PERHAPS_NO_ROOM = frozenset(
+    {
+        sqlite3.SQLITE_IOERR_WRITE,
+        sqlite3.SQLITE_IOERR_FSYNC,
+        sqlite3.SQLITE_IOERR_DIR_FSYNC,
+        sqlite3.SQLITE_IOERR_TRUNCATE,
+        sqlite3.SQLITE_IOERR_CLOSE,
+        sqlite3.SQLITE_IOERR_SHMOPEN,
+        sqlite3.SQLITE_IOERR_SHMSIZE,
+    }
+)
+_PROBE_BYTES = 64 * 1024
+_ERROR_DISK_QUOTA_EXCEEDED = 1295
 
 _KEPT_IDLE = 8
 _CLOSE_SECONDS = 10.0
@@ -75,9 +91,11 @@ def meaning(error: Exception, path: Path) -> LedgerError:
     primary = code & 0xFF if code is not None else None
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return LedgerDamaged(f"the ledger {path} is damaged: {error}", hint=RESTORE_HINT)
-    if primary == sqlite3.SQLITE_FULL:
+    if no_room := _no_room(error, path):
         return LedgerUnavailable(
-            f"the ledger {path} cannot be written: the disk is full", hint="Free space on its disk; work then goes on."
+            f"the ledger {path} cannot be written: {no_room}",
+            hint="Free space on its disk, or have the quota raised; work then goes on.",
+            is_full=True,
         )
     if primary == sqlite3.SQLITE_BUSY:
         return LedgerUnavailable(f"the ledger {path} is locked by another process")
@@ -85,6 +103,47 @@ def meaning(error: Exception, path: Path) -> LedgerError:
     return LedgerUnavailable(
         f"the ledger {path} cannot be used now: {said}", hint="Look at its disk and at the rights of its folder."
     )
+
+
+def _no_room(error: Exception, path: Path) -> str:
+    """Return in words that an error comes from a full disk or a quota that is used up; "" where it does not.
+
+    SQLite knows one errno of these, ENOSPC. The others are I/O errors to it, or a file that cannot be opened, and
+    Python does not tell which errno they had: a file beside the ledger meets the same one.
+    """
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return _room_words(error)
+    if code & 0xFF == sqlite3.SQLITE_FULL:
+        return "the disk is full"
+    if code in _PERHAPS_NO_ROOM or code & 0xFF == sqlite3.SQLITE_CANTOPEN:
+        probe = path.with_name(path.name + ".probe")
+        try:
+            _fill(probe)
+        except OSError as met:
+            return _room_words(met)
+    return ""
+
+
+def _room_words(error: Exception) -> str:
+    number, code = getattr(error, "errno", None), getattr(error, "winerror", None)
+    if number == getattr(errno, "EDQUOT", -1) or code == _ERROR_DISK_QUOTA_EXCEEDED:
+        return "the disk quota of the agent's account is used up"
+    return "the disk is full" if number == errno.ENOSPC else ""
+
+
+def _fill(probe: Path) -> None:
+    """Write a little to the disk, and take it away again. Raises OSError."""
+    handle = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
+    try:
+        try:
+            # Random: a file system that compresses would find room for zeros.
+            os.write(handle, os.urandom(_PROBE_BYTES))
+            os.fsync(handle)  # with a share or delayed allocation the quota is asked here only
+        finally:
+            os.close(handle)
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 class Readers:

@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from concurrent.futures import Future
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -130,11 +131,12 @@ class Writer:
         try:
             outcomes = self._write(items)
         except Exception as error:  # noqa: BLE001 -- whatever it is, each caller must hear of it, and the thread lives
+            explained = self._explained(error)  # first: what is dropped may give the disk room
             self._drop_connection()
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            if isinstance(explained, LedgerUnavailable) and explained.is_full:
                 self._make_room()
             for item in items:
-                item.future.set_exception(self._explained(error))
+                item.future.set_exception(_another(explained))
             return
         for item, outcome in zip(items, outcomes, strict=True):
             if isinstance(outcome, _Failure):
@@ -175,7 +177,7 @@ class Writer:
         return outcome
 
     def _explained(self, error: Exception) -> Exception:
-        """Return an error of its own for one caller; several threads must not raise the same object."""
+        """Return what an error means to whoever handed the work over."""
         if isinstance(error, _OF_THE_ITEM):
             explained: Exception = LedgerError(f"the ledger {self._path} cannot hold this record: {error}")
         elif isinstance(error, sqlite3.Error | OSError):
@@ -207,6 +209,15 @@ class Writer:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _another(error: Exception) -> Exception:
+    """Return an error like this for one caller; several threads must not raise the same object."""
+    if not isinstance(error, LedgerError):
+        return error
+    another = copy(error)
+    another.__cause__ = error.__cause__
+    return another
 
 
 def _of_the_ledger(error: Exception) -> bool:

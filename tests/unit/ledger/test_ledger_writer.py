@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import threading
 from contextlib import closing
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent.errors import LedgerError, LedgerUnavailable, StaleRecord
-from agent.ledger.connections import connect_reader, connect_writer
+from agent.ledger.connections import connect_reader, connect_writer, meaning
 from agent.ledger.opening import open_ledger
 from agent.model import FileRecord, FileState, Signature
 
@@ -173,6 +175,66 @@ def test_a_full_disk_gets_back_what_the_log_takes(ledger: SqliteLedger, tmp_path
 
     assert log.stat().st_size == 0
     assert len(ledger.find_files(limit=1000)) == 100
+
+
+NO_ROOM_FOR_SQLITE = [sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_CANTOPEN]
+"""What an errno that is not ENOSPC becomes in SQLite, which keeps it to itself."""
+
+
+def of_sqlite(code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    return error
+
+
+def no_quota(_: int) -> None:
+    raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+
+@pytest.mark.skipif(not hasattr(errno, "EDQUOT"), reason="this system knows no such errno")
+@pytest.mark.parametrize("code", NO_ROOM_FOR_SQLITE)
+def test_a_quota_that_is_used_up_is_told_as_a_full_disk_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(os, "fsync", no_quota)
+    told = meaning(of_sqlite(code), tmp_path / "ledger.sqlite3")
+    assert isinstance(told, LedgerUnavailable)
+    assert told.is_full
+    assert "quota of the agent's account is used up" in told.message
+    assert "Free space" in told.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", NO_ROOM_FOR_SQLITE)
+def test_an_error_of_a_disk_with_room_is_told_as_it_is(tmp_path: Path, code: int) -> None:
+    told = meaning(of_sqlite(code), tmp_path / "ledger.sqlite3")
+    assert isinstance(told, LedgerUnavailable)
+    assert not told.is_full
+    assert "cannot be used now: disk I/O error" in told.message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ledger_that_cannot_be_made_on_a_full_disk_says_so(tmp_path: Path) -> None:
+    told = meaning(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), tmp_path / "ledger.sqlite3")
+    assert (told.message.endswith("the disk is full"), "Free space" in told.hint) == (True, True)
+
+
+def test_a_used_up_quota_gets_back_what_the_log_takes(
+    ledger: SqliteLedger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "state" / "ledger.sqlite3-wal"
+    ledger.commit(*(record(f"k{number}") for number in range(100)))
+    ledger.find_files()  # keeps the log, as above
+
+    def refuse(_: sqlite3.Connection) -> None:
+        raise of_sqlite(sqlite3.SQLITE_IOERR_WRITE)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", no_quota)
+        with pytest.raises(LedgerUnavailable, match="quota"):
+            ledger._writer.run(refuse)
+
+    assert log.stat().st_size == 0
 
 
 def fill_the_disk(connection: sqlite3.Connection) -> None:
