@@ -27,20 +27,23 @@ _SOURCE: Final = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 #include <unistd.h>
 
-static atomic_long done;
+static pthread_mutex_t counting = PTHREAD_MUTEX_INITIALIZER;
+static long done;
 
+/* Counted and reported in one: nobody stops at a step while an earlier one is still to be written down. */
 static void step(const char *what) {
     const char *wanted = getenv("STOP_AT_STEP"), *report = getenv("STEPS_REPORT");
-    long number = atomic_fetch_add(&done, 1) + 1;
     char line[128];
+    pthread_mutex_lock(&counting);
+    long number = ++done;
     if (report) {
         int length = snprintf(line, sizeof line, "%ld %s\n", number, what);
         int file = open(report, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -50,6 +53,7 @@ static void step(const char *what) {
     if (wanted && number >= atol(wanted)) {
         for (;;) raise(SIGSTOP);
     }
+    pthread_mutex_unlock(&counting);
 }
 
 #define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
