@@ -174,12 +174,22 @@ def receiving(parts: Parts, agent: Agent) -> Iterator[None]:
         receiver.close()
 
 
-def build_operations(settings: Settings, ledger: Ledger) -> Operations:
-    """Wire what an operator can ask for to a ledger whose lock is held."""
+@contextmanager
+def operations_here(settings: Settings, ledger: Ledger, *, asks_service: bool = False) -> Iterator[Operations]:
+    """Wire what an operator can ask for to a ledger whose lock is held.
+
+    `asks_service`: the settings hold its credentials, and what is told of it is checked.
+    """
     clock = SystemClock()
-    return Operations(
-        settings,
-        ledger=ledger,
-        clock=clock,
-        file_away=FileAway(ledger=ledger, clock=clock, entropy=entropy, min_free=settings.min_free),
-    )
+    service = open_service(settings.service, clock) if asks_service else None
+    try:
+        yield Operations(
+            settings,
+            ledger=ledger,
+            clock=clock,
+            file_away=FileAway(ledger=ledger, clock=clock, entropy=entropy, min_free=settings.min_free),
+            service=service,
+        )
+    finally:
+        if service is not None:
+            service.close()

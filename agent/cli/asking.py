@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.app import build_operations, locked_ledger
+from agent.app import locked_ledger, operations_here
 from agent.cli.failures import EXIT_DONE, EXIT_FAILED
 from agent.cli.rendering import echo_json, one_line
 from agent.errors import AgentError, LedgerError, LockHeld, StaleRecord
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from agent.model import Settings
     from agent.ports import Clock, Ledger
+    from agent.runtime.operations import Operations
 
 PATIENCE = 60.0
 """Seconds an agent that runs may take for its answer; it looks for requests twice a second."""
@@ -40,13 +41,15 @@ def carry_out(
     *,
     makes_ledger: bool = True,
     start_anew: bool = False,
+    asks_service: bool = False,
     clock: Clock | None = None,
     patience: float = PATIENCE,
 ) -> Answer:
     """Have one operation carried out and return its answer: `ok`, `message` and, where there is one, `hint`.
 
     `makes_ledger` False: where there is none yet there is nothing to do either. `start_anew`: make one although
-    folders belong to one that is gone. `patience` in seconds. Raises LedgerError, and LockHeld where another one-shot
+    folders belong to one that is gone. `asks_service`: the settings hold its credentials, for what only the service
+    knows. `patience` in seconds. Raises LedgerError, and LockHeld where another one-shot
     command keeps the lock.
     """
     clock = clock or SystemClock()
@@ -61,8 +64,11 @@ def carry_out(
         if answer is not None:
             return answer
     try:
-        with locked_ledger(settings, start_anew=start_anew) as ledger:
-            return _do_here(settings, ledger, command, arguments, request=request, clock=clock)
+        with (
+            locked_ledger(settings, start_anew=start_anew) as ledger,
+            operations_here(settings, ledger, asks_service=asks_service) as operations,
+        ):
+            return _do_here(operations, ledger, command, arguments, request=request, clock=clock)
     except LockHeld:
         if request is not None:
             raise
@@ -144,7 +150,7 @@ def _answer(ledger: Ledger, request: int) -> Answer | None:
 
 
 def _do_here(
-    settings: Settings,
+    operations: Operations,
     ledger: Ledger,
     command: str,
     arguments: Mapping[str, Any],
@@ -156,7 +162,7 @@ def _do_here(
     if request is not None and (given := _answer(ledger, request)) is not None:
         return given
     try:
-        answer = build_operations(settings, ledger).carry_out(command, arguments)
+        answer = operations.carry_out(command, arguments)
     except LedgerError:
         raise
     except AgentError as error:

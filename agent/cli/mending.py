@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from agent.cli.configuration import load_settings
 from agent.cli.targets import TargetCommand
+from agent.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from agent.model import Settings
 
 
 @click.command(cls=TargetCommand)
@@ -41,13 +47,14 @@ def retry(ctx: click.Context, *, targets: tuple[str, ...], everything: bool, as_
 def resolve(ctx: click.Context, *, identifier: str, submitted: str, resubmit: bool, reject: bool, as_json: bool) -> int:
     """Decide about a held file: one that was sent and whose answer was lost.
 
-    ID is the file's id (its first digits will do) or its path; `fsagent history --state held` lists them.
+    ID is the file's id (its first digits will do) or its path; `fsagent history --state held` lists them. The service
+    is asked for TASK: one that it does not know is refused, one that cannot be asked for is taken as you say it.
     """
     from agent.cli.asking import carry_out, show_answer  # noqa: PLC0415 -- as above
 
     if [bool(submitted), resubmit, reject].count(True) != 1:
         raise click.UsageError("say which, once: --submitted TASK, --resubmit or --reject")
-    settings = load_settings(ctx, with_credentials=False)
+    settings, asks_service = _settings_to_resolve(ctx, asks_service=bool(submitted))
     arguments = {
         "id": identifier,
         "submitted": submitted,
@@ -55,4 +62,13 @@ def resolve(ctx: click.Context, *, identifier: str, submitted: str, resubmit: bo
         "reject": reject,
         "here": str(Path.cwd()),
     }
-    return show_answer(carry_out(settings, "resolve", arguments, makes_ledger=False), as_json=as_json)
+    answer = carry_out(settings, "resolve", arguments, makes_ledger=False, asks_service=asks_service)
+    return show_answer(answer, as_json=as_json)
+
+
+def _settings_to_resolve(ctx: click.Context, *, asks_service: bool) -> tuple[Settings, bool]:
+    """Return the configuration, and whether the service can be asked with it: else the operator's word is taken."""
+    if asks_service:
+        with suppress(ConfigurationError):  # its credentials may be set where the agent runs alone
+            return load_settings(ctx), True
+    return load_settings(ctx, with_credentials=False), False

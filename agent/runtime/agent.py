@@ -124,6 +124,7 @@ class Agent:
             file_away=parts.file_away,
             files_in_hand=parts.files_in_hand,
             silence=self._supervisor.silence,
+            service=parts.service,
         )
         control = Control(parts, operations, rescan=self.rescan, live=self.live_status, changed=self._wake_all)
         self._control = control

@@ -14,6 +14,7 @@ from agent.errors import FileBusy, LaneTrouble, LocalTrouble, UserError
 from agent.folders.roots import adopt_root
 from agent.model import Event, FileState, Reason, RootKind, ServiceTaskState, Task, TaskRecord, TaskState
 from agent.rules.naming import for_display, relative_parent
+from agent.runtime.confirming import unconfirmed
 from agent.runtime.in_hand import InHand
 from agent.runtime.roots import forget_staged
 from agent.runtime.targets import find_target
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.model import FileRecord, Settings, WatchFolder
-    from agent.ports import Clock, Ledger
+    from agent.ports import Clock, Ledger, Service
     from agent.submission.file_away import FileAway
 
 Answer = dict[str, Any]
@@ -53,6 +54,7 @@ class Operations:
         file_away: FileAway,
         files_in_hand: InHand | None = None,
         silence: Callable[[Path], str] = lambda _: "",
+        service: Service | None = None,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -61,6 +63,8 @@ class Operations:
         self._files_in_hand = files_in_hand or InHand()
         self._silence = silence
         """Says what is known not to answer at a path: touched there, nothing would come back from it."""
+        self._service = service
+        """None where it cannot be asked: its credentials are not here."""
 
     def carry_out(self, command: str, arguments: Mapping[str, Any]) -> Answer:
         """Carry out one operation by name. Raises UserError, LocalTrouble, FileBusy, LedgerError."""
@@ -257,6 +261,7 @@ class Operations:
     def _resolve_submitted(self, record: FileRecord, task_id: str, *, now: float) -> Answer:
         if self._ledger.task(task_id) is not None:
             raise UserError(f"task {task_id} belongs to another file already", hint=f"type: fsagent why {task_id}")
+        not_checked = unconfirmed(self._service, record, task_id, now=now)
         task = Task(task_id, record.task_name, record.project_id, ServiceTaskState.UNRECOGNISED)
         changes: list[FileRecord | TaskRecord | Event] = []
         together = self._sent_together(record)
@@ -267,7 +272,8 @@ class Operations:
             if each is record:
                 changes.append(task_record)
         self._ledger.commit(*changes)
-        return {"ok": True, "message": f"{for_display(record.relative_path)}{_and_others(together)} task {task_id}"}
+        decided = f"{for_display(record.relative_path)}{_and_others(together)} task {task_id}"
+        return {"ok": True, "message": f"{decided}; that was not checked: {not_checked}" if not_checked else decided}
 
     def _sent_together(self, record: FileRecord) -> list[FileRecord]:
         """Return a held file with those of the same upload: it arrived with all of them or with none.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -7,6 +8,8 @@ from fakes.office import AT, Office
 
 from agent.app import running_agent
 from agent.model import FileState, Reason, TaskState
+from agent.sandbox.aluma.settings import DEMO_PROJECT_ID
+from agent.sandbox.server import SandboxServer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -267,6 +270,45 @@ def test_resolve_takes_a_task_for_what_became_of_the_file(office: Office) -> Non
         task = ledger.task("task-1")
     assert task is not None
     assert task.file_key == key
+    assert "not checked" in result.out, "nobody answers at the service's address"
+
+
+def test_resolve_refuses_a_task_that_the_service_does_not_know(office: Office) -> None:
+    with SandboxServer() as server:
+        office.write_config(url=server.url, project_id=DEMO_PROJECT_ID)
+        key = held(office)
+
+        result = office.run("resolve", key, "--submitted", "task-1")
+
+    assert result.status == 1
+    assert "the service knows no task task-1" in result.err
+    assert state_of(office, key) is FileState.HELD
+
+
+def test_resolve_asks_no_service_where_its_credentials_are_not_set(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = held(office)
+    text = office.config.read_text(encoding="utf-8")
+    secret = re.sub("client_secret: .*", "client_secret: ${FSAGENT_SECRET_OF_THE_SERVICE}", text, count=1)
+    office.config.write_text(secret, encoding="utf-8")
+    monkeypatch.delenv("FSAGENT_SECRET_OF_THE_SERVICE", raising=False)
+
+    result = office.run("resolve", key, "--submitted", "task-1")
+
+    assert result.status == 0, result.err
+    assert "not checked: no agent runs, and the service's credentials are not set here" in result.out
+
+
+def test_the_running_agent_refuses_a_task_that_the_service_does_not_know(office: Office) -> None:
+    with SandboxServer() as server:
+        office.write_config(url=server.url, project_id=DEMO_PROJECT_ID)
+        key = held(office)
+        with running_agent(office.settings, exports=False):
+            result = office.run("resolve", key, "--submitted", "task-1")
+
+    assert result.status == 1
+    assert "the service knows no task task-1" in result.err
 
 
 def test_resolve_has_the_file_sent_again(office: Office) -> None:
