@@ -44,6 +44,16 @@ def folder_of(folder: WatchFolder, place: str) -> Path:
     return root
 
 
+def identity_today(root: Path, record: FileRecord) -> str:
+    """Return the identity of a filed file where only its device has another number by now; "" where it is not it.
+
+    Shares get a new one with every mount. The same file id and size say little then, the same bytes beside them enough.
+    """
+    found = filing.find_filed(root, record.filed_as, record.lying_signature, record.sha256) or ""
+    same_file = found.partition(":")[2] == record.filed_identity.partition(":")[2]
+    return found if same_file else ""
+
+
 class FileAway:
     """Carries out planned filings."""
 
@@ -111,6 +121,10 @@ class FileAway:
         except FileBusy as busy:
             if not busy.gone:
                 raise
+            # The inbox's device is known by its number of today; archive/ and error/ may have one of their own.
+            today = identity_today(source_root, record) if record.filed_identity else ""
+            if today not in {"", record.filed_identity}:
+                return self._move(folder, replace(record, filed_identity=today))
             filed = self._already_filed(destination_root, record)
             if filed is not None:
                 filing.make_durable(source_root, record.lies_at)

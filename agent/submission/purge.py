@@ -13,7 +13,7 @@ from agent.folders import filing
 from agent.model import Event, FileState, TaskState
 from agent.rules.naming import for_display
 from agent.submission import ready_files
-from agent.submission.file_away import folder_of
+from agent.submission.file_away import folder_of, identity_today
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +97,7 @@ class Purge:
             gone = self._remove_file(root, record, record.filed_identity)
             if not gone and filing.find_filed(root, record.filed_as, record.lying_signature, ""):
                 return 0  # it is ours, and somebody holds it open: another time
-            if not gone and (by_now := _identity_today(root, record)):
+            if not gone and (by_now := identity_today(root, record)):
                 gone = self._remove_file(root, record, by_now)
                 if not gone:
                     return 0  # as above
@@ -123,13 +123,3 @@ class Purge:
         self._ledger.commit(changed, event)
         logger.info("%s: %s removed from %s", folder.name, for_display(record.filed_as), place)
         return int(gone)
-
-
-def _identity_today(root: Path, record: FileRecord) -> str:
-    """Return the identity of the record's file where only its device has another number by now; "" where it is not it.
-
-    Shares get a new one with every mount. The same file id and size say little then, the same bytes beside them enough.
-    """
-    found = filing.find_filed(root, record.filed_as, record.lying_signature, record.sha256) or ""
-    same_file = found.partition(":")[2] == record.filed_identity.partition(":")[2]
-    return found if same_file else ""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from fakes.workbench import Workbench, watch_folder
 
+from agent.folders import system
 from agent.model import FileState, Reason, RootKind, ServiceTaskState
+from agent.runtime.operations import Operations
 from agent.runtime.roots import RootGuard
 
 if TYPE_CHECKING:
@@ -45,6 +49,14 @@ def come_back_under_another_number(bench: Workbench) -> None:
     assert known is not None
     bench.ledger.commit(replace(known, identity=under_the_old_number(known.identity)))
     bench.start()
+
+
+def filed_come_back_under_another_number(bench: Workbench) -> None:
+    """Let a device of their own that archive/ and error/ are on have another number than when they were filed."""
+    for record in bench.files():
+        bench.ledger.commit(record.change(filed_identity=under_the_old_number(record.filed_identity)))
+    bench.start()
+    bench.scan()
 
 
 def sent(bench: Workbench, state: FileState) -> FileRecord:
@@ -191,3 +203,69 @@ def test_a_strangers_copy_in_archive_stays(tmp_path: Path) -> None:
     bench.clock.advance(2 * DAY)
 
     assert (bench.parts.purge.work(bench.folder), bench.names("archive")) == (0, ["one.pdf"])
+
+
+def test_a_task_that_fails_later_brings_its_source_from_an_archive_on_a_device_of_its_own(bench: Workbench) -> None:
+    bench.drop("one.pdf")
+    bench.submit()
+    filed_come_back_under_another_number(bench)
+    bench.service.end(bench.task().task_id, ServiceTaskState.FAILED)
+    bench.run()
+
+    assert (bench.names("archive"), bench.names("error")) == ([], ["one.pdf", "one.pdf.error.txt"])
+    assert [record.state for record in bench.files()] == [FileState.REJECTED]
+
+
+def test_a_file_in_an_error_folder_on_a_device_of_its_own_can_be_sent_again(bench: Workbench) -> None:
+    bench.drop("one.pdf")
+    bench.submit()
+    bench.service.end(bench.task().task_id, ServiceTaskState.FAILED)
+    bench.run()
+    filed_come_back_under_another_number(bench)
+    operations = Operations(
+        bench.settings, ledger=bench.parts.ledger, clock=bench.process_clock, file_away=bench.parts.file_away
+    )
+    answer = operations.retry(targets=["one.pdf"])
+
+    assert answer["ok"], answer
+    assert (bench.names("inbox"), bench.names("error")) == (["one.pdf"], [])
+
+
+def test_a_strangers_copy_in_an_archive_on_a_device_of_its_own_is_not_moved(bench: Workbench) -> None:
+    bench.drop("one.pdf")
+    bench.submit()
+    filed_come_back_under_another_number(bench)
+    ours = bench.place("archive") / "one.pdf"
+    copy = ours.with_name("a copy")
+    copy.write_bytes(ours.read_bytes())
+    copy.replace(ours)
+    bench.service.end(bench.task().task_id, ServiceTaskState.FAILED)
+    bench.run()
+
+    assert (bench.names("archive"), bench.names("error")) == (["one.pdf"], [])
+
+
+def test_a_copy_cut_off_before_its_source_was_removed_leaves_one_file(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.drop("one.pdf")
+    bench.submit()
+    archived = bench.place("archive") / "one.pdf"
+    at_destination = bench.place("error") / "one.pdf"
+    at_destination.parent.mkdir(exist_ok=True)
+    at_destination.write_bytes(archived.read_bytes())
+    filed_come_back_under_another_number(bench)
+
+    rename = system.Folder.rename
+
+    def on_another_device(self: system.Folder, name: str, target: system.Folder, new_name: str) -> None:
+        if name == "one.pdf":
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        rename(self, name, target, new_name)
+
+    bench.service.end(bench.task().task_id, ServiceTaskState.FAILED)
+    with monkeypatch.context() as patched:
+        patched.setattr(system.Folder, "rename", on_another_device)
+        bench.run()
+
+    assert (bench.names("archive"), bench.names("error")) == ([], ["one.pdf", "one.pdf.error.txt"])
