@@ -11,6 +11,7 @@ from agent.errors import AgentError, LaneTrouble, Stopping
 from agent.folders.roots import look_at_root
 from agent.model import LaneReason, RootKind
 from agent.runtime.control import STATUS_NOTE
+from agent.runtime.copying import copying, remove_abandoned
 from agent.runtime.fates import NOT_SEEN, Fate, fate_of
 from agent.runtime.lanes import SERVICE_LANE, export_lane, submission_lane
 from agent.submission.drop import Dropped, drop
@@ -37,9 +38,16 @@ class Submissions:
     """Some files on their way; `on_change` gets a line for people and how many files are over."""
 
     def __init__(
-        self, folder: WatchFolder, files: Sequence[Path], *, clock: Clock, on_change: Callable[[str, int], None]
+        self,
+        folder: WatchFolder,
+        files: Sequence[Path],
+        *,
+        state_dir: Path,
+        clock: Clock,
+        on_change: Callable[[str, int], None],
     ) -> None:
         self._inbox = Inbox.of(folder)
+        self._state_dir = state_dir
         self._clock = clock
         self._on_change = on_change
         self._files = [_File(path) for path in files]
@@ -58,21 +66,26 @@ class Submissions:
         return all(file.fate.is_over for file in self._files)
 
     def drop(self, ledger: Ledger) -> None:
-        """Copy the files into the inbox, once; what cannot be copied is over."""
+        """Copy the files into the inbox, once; what cannot be copied is over. Raises LocalTrouble."""
         if self._is_dropped:
             return
         self._is_dropped = True
-        for file in self._files:
-            try:
-                self._require_root(ledger)
-                file.dropped = drop(self._inbox, file.source, clock=self._clock, entropy=entropy)
-            except Stopping:
-                raise
-            except AgentError as error:
-                message = f"{error.message}; {error.hint}" if error.hint else error.message
-                self._set(file, Fate("not copied", one_line(message), is_over=True))
-            else:
-                self._set(file, Fate(NOT_SEEN))
+        remove_abandoned(self._state_dir, self._inbox.root, ledger)
+        with copying(self._state_dir, self._inbox.root) as staged:
+            for file in self._files:
+                self._drop_one(file, ledger, staged)
+
+    def _drop_one(self, file: _File, ledger: Ledger, staged: str) -> None:
+        try:
+            self._require_root(ledger)
+            file.dropped = drop(self._inbox, file.source, staged=staged, clock=self._clock, entropy=entropy)
+        except Stopping:
+            raise
+        except AgentError as error:
+            message = f"{error.message}; {error.hint}" if error.hint else error.message
+            self._set(file, Fate("not copied", one_line(message), is_over=True))
+        else:
+            self._set(file, Fate(NOT_SEEN))
 
     def _require_root(self, ledger: Ledger) -> None:
         """Raise LaneTrouble where the inbox is another agent's, or a folder in the place of the one whose disk is away.

@@ -50,7 +50,8 @@ def submit(ctx: click.Context, *, files: tuple[Path, ...], name: str | None, wai
     settings = load_settings(ctx)
     clock = SystemClock()
     with _progress(len(files), as_json=as_json) as on_change:
-        submissions = Submissions(_choose(settings, name), files, clock=clock, on_change=on_change)
+        folder = _choose(settings, name)
+        submissions = Submissions(folder, files, state_dir=settings.state_dir, clock=clock, on_change=on_change)
         try:
             _work(settings, submissions, clock, wait=wait)
         except KeyboardInterrupt:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import FileBusy, LaneTrouble, LedgerUnavailable, ServiceTrouble, StaleRecord
 from agent.model import FileState, LaneReason
+from agent.runtime.copying import remove_abandoned
 from agent.runtime.recovery import make_folders, remove_left_behind
 from agent.runtime.roots import recognise_inbox
 
@@ -75,9 +76,11 @@ class FolderCare:
         """Whether its folders are made and hold nothing a killed process left: nobody works in them before."""
 
     def prepare(self) -> None:
-        """Make archive/ and error/, and remove what a killed process left half written. Raises LedgerUnavailable."""
+        """Make archive/ and error/, and remove what killed processes left half written. Raises LedgerUnavailable."""
         if self._submits:
             make_folders(self._folder)
+        if self._folder.inbox is not None:
+            remove_abandoned(self._parts.settings.state_dir, self._folder.inbox, self._parts.ledger)
         if self._was_killed:
             remove_left_behind(self._folder, self._parts.ledger)
         self.is_prepared = True

@@ -5,7 +5,6 @@ Serves `fsagent submit`. From then on it is a file in the inbox like any other.
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from agent.errors import FileBusy, NotRegular
 from agent.folders import publishing
 from agent.folders.trouble import source_trouble
 from agent.rules.filters import FilterVerdict, ready_file_for
-from agent.rules.naming import clash_name, for_display, staged_name
+from agent.rules.naming import clash_name, for_display
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,15 +37,15 @@ class Dropped:
     at: float
 
 
-def drop(inbox: Inbox, source: Path, *, clock: Clock, entropy: Callable[[], int]) -> Dropped:
+def drop(inbox: Inbox, source: Path, *, staged: str, clock: Clock, entropy: Callable[[], int]) -> Dropped:
     """Copy a file to the top of an inbox, under a clash name where its own is taken, with its ready file.
 
-    Raises FileBusy (cannot be read, or no watch folder would ever take it), NotRegular, LocalTrouble, TaskFatal.
+    `staged`: the name until it is whole, the caller's alone. Raises FileBusy (cannot be read, or no watch folder would
+    ever take it), NotRegular, LocalTrouble, TaskFatal.
     """
     _require_wanted(inbox, source)
     at = clock.now()
     with _open(source) as file:
-        staged = staged_name(secrets.token_hex(8))
         identity = publishing.stage(
             inbox.root, staged, _blocks(file, source), file_mode=None, folder_mode=None
         ).identity
@@ -57,7 +56,7 @@ def drop(inbox: Inbox, source: Path, *, clock: Clock, entropy: Callable[[], int]
         raise
     publishing.sync_folders(inbox.root, [""])
     if inbox.folder.ready_file is not None:
-        _announce(inbox.root, ready_file_for(inbox.folder.ready_file, relative_path))
+        _announce(inbox.root, staged, ready_file_for(inbox.folder.ready_file, relative_path))
     return Dropped(source, inbox.folder.name, relative_path, identity, at)
 
 
@@ -108,9 +107,8 @@ def _publish(root: Path, staged: str, name: str, *, identity: str, clock: Clock,
     raise FileBusy(f"no free name for {for_display(name)} in {root}", hint="look what creates files in that folder")
 
 
-def _announce(root: Path, ready_file: str) -> None:
+def _announce(root: Path, staged: str, ready_file: str) -> None:
     """Make the ready file; one that is there already announces as well."""
-    staged = staged_name(secrets.token_hex(8))
     identity = publishing.stage(root, staged, (), file_mode=None, folder_mode=None).identity
     try:
         publishing.publish(root, staged, ready_file, identity=identity)

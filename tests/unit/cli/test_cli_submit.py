@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,6 +45,29 @@ def test_without_an_agent_it_does_the_work_itself(office: Office) -> None:
     assert office.names(office.output) == ["letter.csv", "letter.json", "letter.pdf"]
     assert office.names(office.archive) == ["letter.pdf"]
     assert source.exists()
+
+
+KILLED = """
+import os, pathlib, sys
+from agent.runtime.copying import copying
+state_dir, inbox = map(pathlib.Path, sys.argv[1:])
+with copying(state_dir, inbox) as staged:
+    (inbox / staged).write_bytes(b"half")
+    os._exit(9)
+"""
+
+
+def test_beside_an_agent_it_removes_what_a_killed_command_left(office: Office) -> None:
+    with running_agent(office.settings):
+        office.run("submit", letter(office))
+        command = [sys.executable, "-c", KILLED, str(office.state), str(office.inbox)]
+        assert subprocess.run(command, check=False).returncode == 9
+        assert len(office.names(office.inbox)) == 1
+
+        office.run("submit", letter(office, "another.pdf"))
+
+    assert office.names(office.inbox) == []
+    assert not list(office.state.glob("submit-*"))
 
 
 def test_beside_an_agent_it_waits_for_what_that_does(office: Office) -> None:
