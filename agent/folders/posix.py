@@ -347,6 +347,16 @@ def free_space(path: Path) -> int:
     return space.f_bavail * space.f_frsize
 
 
+def keeps_files_of_others(path: Path) -> bool:
+    """Tell whether this user may not move other users' files out of a folder: it is sticky, and not its own.
+
+    Raises LocalTrouble.
+    """
+    with as_local_trouble("look at", path):
+        status = path.stat()
+    return bool(status.st_mode & stat.S_ISVTX) and os.geteuid() not in (0, status.st_uid)
+
+
 def stat_open(file: BinaryIO) -> os.stat_result:
     """Return an open file's stat."""
     return os.fstat(file.fileno())

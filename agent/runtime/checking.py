@@ -88,6 +88,7 @@ def _check_inbox(
         yield (finding := _check_root(subject, inbox, saw_probe=events.expect))
         if finding.level is Level.PROBLEM:
             return
+        yield from _check_stickiness(subject, inbox)
         yield from _check_owner(subject, inbox, ledger_id, folder.name)
         yield from _check_mapped_drive(subject, inbox)
         kind, why = events.wait()
@@ -102,7 +103,10 @@ def _check_inbox(
         yield _good(subject, f"polling every {folder.poll_interval:g} s" + (f" ({why})" if why else ""))
     for name, place in (("archive", folder.archive), ("error", folder.error)):
         if place is not None:
-            yield from _check_place(f"{folder.name}: {name} {_shown(place)}", place, inbox, min_free=min_free)
+            subject = f"{folder.name}: {name} {_shown(place)}"
+            yield from _check_place(subject, place, inbox, min_free=min_free)
+            if probing.is_folder(place):
+                yield from _check_stickiness(subject, place)
 
 
 def _check_output(folder: WatchFolder, output: Path, *, ledger_id: str | None, min_free: int) -> Iterator[Finding]:
@@ -124,6 +128,16 @@ def _check_root(subject: str, root: Path, saw_probe: probing.Watch | None = None
     if trouble is not None:
         return _problem(subject, *trouble)
     return _good(subject, "create, rename and delete work")
+
+
+def _check_stickiness(subject: str, place: Path) -> Iterator[Finding]:
+    """Warn of a folder where the agent's own files can be moved, which is all that was tried, and no others."""
+    if system.keeps_files_of_others(place):
+        yield _warning(
+            subject,
+            "files of others cannot be moved out of it: it is sticky, and another account's",
+            "take the sticky bit away (chmod -t), or give the folder to the agent's account (chown)",
+        )
 
 
 def _check_owner(subject: str, root: Path, ledger_id: str | None, name: str) -> Iterator[Finding]:
