@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from agent.errors import LaneTrouble, LedgerUnavailable, LocalTrouble, ServiceTrouble, StaleRecord, Stopping
 from agent.model import LaneReason
+from agent.runtime.lanes import EXPORTS
 from agent.runtime.pools import DaemonThreads
 from agent.runtime.repeats import Repeats
 
@@ -165,7 +166,7 @@ class ExportLoop:
             lane.failed(trouble)
         except ServiceTrouble as trouble:
             lane.leave()
-            self._parts.lanes.service.failed(trouble)
+            self._parts.lanes.service.failed(trouble, of=EXPORTS)
             self._repeats.ended(task.id)
         except (StaleRecord, Stopping) as error:
             lane.leave()
@@ -180,6 +181,7 @@ class ExportLoop:
             logger.exception("%s: task %s: unexpected error", folder.name, task.id)
         else:
             lane.succeeded()
+            self._parts.lanes.service.works_for(EXPORTS)
         finally:
             self._release(folder, task.id)
             if not len(self._parts.tasks_in_hand):

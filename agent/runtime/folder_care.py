@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from agent.errors import FileBusy, LaneTrouble, LedgerUnavailable, ServiceTrouble, StaleRecord
 from agent.model import FileState, LaneReason
 from agent.runtime.copying import remove_abandoned
+from agent.runtime.lanes import EXPORTS
 from agent.runtime.recovery import make_folders, remove_left_behind
 from agent.runtime.roots import recognise_inbox
 
@@ -174,7 +175,7 @@ class FolderCare:
             asked = self._recover(interrupted)
             looked_up = self._parts.unknown.work(name)
         except ServiceTrouble as trouble:
-            service.failed(trouble)
+            service.failed(trouble, of=EXPORTS if interrupted else "")
         except BaseException:
             service.leave()
             raise

@@ -20,6 +20,7 @@ from agent.folders import system
 from agent.model import FileState, LaneReason, Reason
 from agent.rules.retrying import RefusalStreak
 from agent.rules.sizes import readable
+from agent.runtime.lanes import SUBMISSIONS
 from agent.submission.outcomes import refuses_all
 from agent.submission.preparing import is_of_the_disk
 
@@ -188,7 +189,7 @@ class Sending:
                 if each.filing and each.filed_at is None:
                     self._parts.file_away.carry_out(inbox.folder, each)
         except FileRefused:  # kept in the inbox: the service refuses everything
-            service.succeeded()
+            service.succeeded(of=SUBMISSIONS)
             with self._lock:
                 self._kept.setdefault(inbox.folder.name, []).append(record.key)
             self._refused(lane, inbox.folder.name)
@@ -220,14 +221,14 @@ class Sending:
             )
             self._nudge(name)
         elif record.reason is Reason.REFUSED_BY_SERVICE:
-            service.succeeded()
+            service.succeeded(of=SUBMISSIONS)
             self._refused(lane, name)
         elif record.task_id:
             with self._lock:
                 self._streaks[name] = RefusalStreak()
                 kept = self._kept.pop(name, [])
             self._parts.submit.preparing.let_go(kept)
-            service_was_waiting = service.succeeded()
+            service_was_waiting = service.succeeded(of=SUBMISSIONS)
             # What waited with the lane goes on at once; else nothing is left behind, and a step of the care for each
             # file would cost a third of the speed.
             if lane.succeeded() or service_was_waiting:
@@ -257,8 +258,8 @@ class Sending:
         """Let the lane wait whose trouble it is."""
         lane.failed(trouble)
         if isinstance(trouble, ServiceTrouble) and not isinstance(trouble, SetupRefused):
-            service.failed(trouble)
+            service.failed(trouble, of=SUBMISSIONS)
         elif isinstance(trouble, LocalTrouble):
             service.leave()
         else:
-            service.succeeded()
+            service.succeeded(of=SUBMISSIONS)

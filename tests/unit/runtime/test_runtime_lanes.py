@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 from fakes.driven_clock import DrivenClock
 
 from agent.errors import LaneTrouble, ServiceUnavailable
 from agent.model import LaneReason, RetrySettings
-from agent.runtime.lanes import PROBE_PATIENCE, Lane, Lanes
+from agent.runtime.lanes import EXPORTS, OWED_FOR, PROBE_PATIENCE, SUBMISSIONS, Lane, Lanes
 
 FIRST, LONGEST = 2.0, 16.0
 
@@ -212,3 +214,77 @@ def test_lanes_are_made_when_asked_for_and_are_the_same_from_then_on(clock: Driv
         ("invoices/submission", None),
         ("service", LaneReason.SERVICE_UNAVAILABLE),
     ]
+
+
+# --- what the log says of several kinds of work -----------------------------------------------------------------------
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what an operator reads: which of waits and works, in order."""
+    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.INFO]
+    return ["waits" if ": waits " in line else "works" for line in lines]
+
+
+@pytest.fixture
+def service(clock: DrivenClock, caplog: pytest.LogCaptureFixture) -> Lane:
+    caplog.set_level(logging.DEBUG)
+    return Lane("service", retry=RetrySettings(first=FIRST, max=LONGEST), clock=clock, random=lambda: 1.0)
+
+
+def refuse_submissions(lane: Lane, clock: DrivenClock, *, times: int) -> None:
+    """Let every submission fail and every list in between be answered."""
+    for _ in range(times):
+        clock.advance(lane.wait_seconds())
+        assert lane.enter()
+        lane.failed(trouble(LaneReason.SERVICE_UNAVAILABLE), of=SUBMISSIONS)
+        clock.advance(lane.wait_seconds())
+        assert lane.enter()
+        lane.succeeded()
+        assert lane.enter()
+
+
+def test_a_service_that_takes_no_documents_but_lists_tasks_is_told_once_and_works_again_once(
+    service: Lane, clock: DrivenClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    refuse_submissions(service, clock, times=5)
+    assert said(caplog) == ["waits"]
+    service.succeeded(of=SUBMISSIONS)
+    service.succeeded()
+    assert said(caplog) == ["waits", "works"]
+
+
+def test_an_outage_of_everything_while_submissions_fail_is_told_too(
+    service: Lane, clock: DrivenClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    refuse_submissions(service, clock, times=2)
+    service.failed(trouble(LaneReason.SERVICE_UNAVAILABLE))
+    assert said(caplog) == ["waits", "waits"]
+
+
+def test_whatever_reaches_a_service_that_was_unreachable_says_that_it_works_again(
+    service: Lane, clock: DrivenClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.failed(trouble(LaneReason.SERVICE_UNREACHABLE), of=SUBMISSIONS)
+    clock.advance(service.wait_seconds())
+    service.succeeded()
+    assert said(caplog) == ["waits", "works"]
+
+
+def test_work_of_another_kind_that_was_under_way_says_nothing_while_the_lane_waits(
+    service: Lane, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.failed(trouble(LaneReason.SERVICE_UNAVAILABLE), of=SUBMISSIONS)
+    service.works_for(EXPORTS)
+    assert service.state.reason is LaneReason.SERVICE_UNAVAILABLE
+    assert said(caplog) == ["waits"]
+
+
+def test_submissions_that_nobody_tries_any_more_keep_no_trouble_of_long_ago_alive(
+    service: Lane, clock: DrivenClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    refuse_submissions(service, clock, times=1)
+    clock.advance(OWED_FOR * PROBE_PATIENCE)
+    service.succeeded()
+    assert said(caplog) == ["waits", "works"]
+    service.failed(trouble(LaneReason.SERVICE_UNAVAILABLE), of=SUBMISSIONS)
+    assert said(caplog) == ["waits", "works", "waits"]

@@ -148,3 +148,37 @@ def test_nothing_is_sent_while_the_ledgers_disk_has_less_than_min_free(
         assert (bench.service.submissions, reasons(bench)) == ([], {"invoices/submission": LaneReason.DISK_FULL})
     bench.rounds(5)
     assert (len(bench.service.submissions), reasons(bench)) == (1, {})
+
+
+def test_a_service_that_takes_no_documents_but_lists_tasks_stands_in_the_log_once(
+    bench: Workbench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.drop("a.pdf")
+    bench.service.script("submit", *[DOWN] * 5)
+    with caplog.at_level("INFO"):
+        bench.settle()
+        for _ in range(60):
+            bench.export_loop.step()  # asks, as its own thread does, before the next file is tried
+            bench.rounds(1)
+    assert bench.file("a.pdf").state is FileState.ARCHIVED
+    lines = [line for line in caplog.messages if line.startswith("service: ")]
+    assert lines == [
+        "service: waits (service_unavailable): down",
+        "service: works again after service_unavailable",
+    ]
+
+
+def test_a_service_that_starts_no_export_but_lists_tasks_stands_in_the_log_once(
+    bench: Workbench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.drop("a.pdf")
+    bench.service.script("start_export", *[DOWN] * 5)
+    with caplog.at_level("INFO"):
+        bench.settle()
+        bench.rounds(120)
+    assert bench.names("output") != []
+    lines = [line for line in caplog.messages if line.startswith("service: ")]
+    assert lines == [
+        "service: waits (service_unavailable): down",
+        "service: works again after service_unavailable",
+    ]
