@@ -48,11 +48,15 @@ def copying(state_dir: Path, inbox: Path) -> Iterator[str]:
     with as_local_trouble("write in", state_dir):
         lock.acquire(timeout=PATIENCE)
     _give_to_owner_of(state_dir, path)
+    was_there = os.path.isdir(inbox)  # noqa: PTH112 -- Path.is_dir raises for a dead share: who copies says so
     try:
         yield staged_name(entropy)
     finally:
         lock.release()
-        _clear(path, inbox)
+        if was_there:
+            _clear(path, inbox)
+        else:
+            _forget(path)
 
 
 def remove_abandoned(state_dir: Path, inbox: Path, ledger: Ledger) -> None:
@@ -100,8 +104,12 @@ def _clear(path: Path, inbox: Path) -> None:
     finally:
         lock.release()
     if is_gone:
-        with suppress(OSError):  # another command that looks for abandoned ones has it open, and removes it
-            path.unlink()
+        _forget(path)
+
+
+def _forget(path: Path) -> None:
+    with suppress(OSError):  # a command that looks for abandoned ones has it open, and removes it
+        path.unlink()
 
 
 def _remove(inbox: Path, staged: str) -> bool:
@@ -112,5 +120,5 @@ def _remove(inbox: Path, staged: str) -> bool:
         logger.info("%s in %s was left by a `submit` that was ended in the middle: removed", staged, inbox)
         return not publishing.target_state(inbox, staged).exists
     except AgentError as trouble:
-        logger.warning("%s in %s could not be removed: %s", staged, inbox, trouble.message)
+        logger.warning("%s in %s stays until the next start or `submit`: %s", staged, inbox, trouble.message)
         return False

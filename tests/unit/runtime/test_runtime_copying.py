@@ -111,6 +111,29 @@ def test_the_lock_of_an_administrators_command_can_be_taken_by_the_agents_accoun
         assert lock.stat().st_uid == 65534
 
 
+def test_where_the_inbox_is_away_from_the_beginning_nothing_is_kept_for_later(
+    bench: Workbench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.place("inbox").rename(bench.base / "away")
+
+    with copying(bench.settings.state_dir, bench.place("inbox")):
+        pass
+
+    assert (locks(bench), caplog.messages) == ([], [])
+
+
+def test_a_share_that_goes_away_in_the_middle_keeps_its_lock_for_later(bench: Workbench) -> None:
+    inbox, away = bench.place("inbox"), bench.base / "away"
+    with copying(bench.settings.state_dir, inbox) as name:
+        (inbox / name).write_bytes(b"%PDF-1.4 half of")
+        inbox.rename(away)
+    away.rename(inbox)
+
+    clear(bench)
+
+    assert (staged(bench), locks(bench)) == ([], [])
+
+
 def test_a_command_that_ends_in_order_leaves_no_lock(bench: Workbench) -> None:
     with copying(bench.settings.state_dir, bench.place("inbox")) as name:
         (bench.place("inbox") / name).write_bytes(b"%PDF-1.4 half of")
