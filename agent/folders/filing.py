@@ -119,8 +119,9 @@ def make_root(path: Path, *, mode: int | None = None) -> None:
 
     `mode` None: what a newly made folder there would have.
     """
-    with as_local_trouble("look at", path):
+    with as_local_trouble("make durable", path):
         if path.is_dir():
+            system.make_name_durable(path)
             return
     with system.open_root(path.parent, missing=LaneReason.NOT_WRITABLE) as parent:
         try:

@@ -11,9 +11,11 @@ import os
 import pwd
 import stat
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from agent.errors import LocalTrouble, NotRegular
+from agent.folders import durable
 from agent.folders.entries import identity, irregular_entry, parts_of, require_plain, sighting_of, split
 from agent.folders.posix_calls import rename_noreplace
 from agent.folders.trouble import any_local_trouble, as_local_trouble, source_trouble
@@ -140,12 +142,10 @@ class Folder:
             raise
 
     def _drop_reservation(self, name: str, reserved: os.stat_result) -> None:
-        try:
+        with suppress(FileNotFoundError):
             found = self.stat(name)
-        except FileNotFoundError:
-            return
-        if identity(found) == identity(reserved) and found.st_size == 0:
-            self.unlink(name)
+            if identity(found) == identity(reserved) and found.st_size == 0:
+                self.unlink(name)
 
     def replace(self, name: str, destination: Folder, new_name: str) -> None:
         """Rename over what is there."""
@@ -186,9 +186,8 @@ class Folder:
 
     def is_writable(self) -> bool:
         """Tell whether names may be added and removed here, as far as rights and attributes of the folder say."""
-        return os.access(
-            ".", os.W_OK | os.X_OK, dir_fd=self._handle, effective_ids=os.access in os.supports_effective_ids
-        )
+        effectively = os.access in os.supports_effective_ids
+        return os.access(".", os.W_OK | os.X_OK, dir_fd=self._handle, effective_ids=effectively)
 
     def deeper(self, name: str) -> Folder:
         """Open a folder in this one. Raises NotRegular for a link, NotADirectoryError for a file."""
@@ -203,10 +202,11 @@ class Folder:
 
     def make_deeper(self, name: str, *, mode: int | None) -> Folder:
         """Make a folder in this one, durably, and open it; `mode` None: what a newly made one would have."""
+        durable.forget(self.path / name)
         try:
             os.mkdir(name, 0o777 if mode is None else 0o700, dir_fd=self._handle)
         except FileExistsError:  # somebody else made it since we looked
-            return self.deeper(name)
+            return self.durably_deeper(name)
         if mode is not None:
             # By handle, not by name: the name may lead elsewhere by now. A setgid bit it was born with stays.
             handle = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._handle)
@@ -214,8 +214,17 @@ class Folder:
                 os.fchmod(handle, mode | (os.fstat(handle).st_mode & stat.S_ISGID))
             finally:
                 os.close(handle)
-        self.sync()
-        return self.deeper(name)
+        return self.durably_deeper(name)
+
+    def durably_deeper(self, name: str) -> Folder:
+        """Open a folder in this one whose name is durable by then, whoever made it."""
+        deeper = self.deeper(name)
+        try:
+            durable.once(deeper.path, self.sync)
+        except BaseException:
+            deeper.close()
+            raise
+        return deeper
 
     def _readable(self) -> int:
         """Return a handle that may be read and synced, which one for walking may not."""
@@ -252,11 +261,11 @@ def open_folder(root: Path, relative_folder: str = "", *, missing: LaneReason = 
 def make_folder(
     root: Path, relative_folder: str = "", *, mode: int | None = None, missing: LaneReason = LaneReason.NOT_READABLE
 ) -> Folder:
-    """Open a folder beneath a root and make what is missing of it, durably; raises as `open_folder`."""
+    """Open a folder beneath a root and make what is missing of it, all of it durable; raises as `open_folder`."""
 
     def step(folder: Folder, part: str) -> Folder:
         try:
-            return folder.deeper(part)
+            return folder.durably_deeper(part)
         except FileNotFoundError:
             return folder.make_deeper(part, mode=mode)
 

@@ -9,6 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from agent.folders import durable
 from agent.folders.entries import identity, irregularity, is_plain, parts_of, require_plain, sighting_of, split
 from agent.folders.trouble import HELD_BY_OTHERS, as_local_trouble, windows_code
 
@@ -75,6 +76,7 @@ __all__ = [
     "is_plain",
     "keeps_files_of_others",
     "make_folder",
+    "make_name_durable",
     "native_path",
     "open_beneath",
     "open_folder",
@@ -95,6 +97,11 @@ __all__ = [
 ]
 
 _FIRST_PAUSE = 0.05
+
+
+def make_name_durable(path: Path) -> None:
+    """Make the name of a folder that is there durable, whoever made it; once in a process. Raises OSError."""
+    durable.once(path, lambda: sync_folder(path.parent))
 
 
 def patiently(action: Callable[[], None], *, patience: float, wait: Callable[[float], object] = time.sleep) -> None:

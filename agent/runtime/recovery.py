@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from agent.errors import LedgerMissing, LocalTrouble, TaskFatal
-from agent.folders import publishing
+from agent.folders import publishing, system
 from agent.folders.roots import read_marker
 from agent.folders.trouble import said
 from agent.model import RootKind
@@ -116,6 +116,11 @@ def make_folders(folder: WatchFolder) -> None:
         is_below = path.is_relative_to(folder.inbox)
         try:
             path.mkdir(parents=is_below, exist_ok=True)
+            # Also where it was there: a process may have been killed between making it and this.
+            for made in (path, *path.parents) if is_below else (path,):
+                if made == folder.inbox:
+                    break
+                system.make_name_durable(made)
         except OSError as error:
             # The lane says so as soon as something is to be filed there.
             logger.warning("%s: %s cannot be made: %s", folder.name, path, said(error))

@@ -187,7 +187,7 @@ def test_missing_archive_elsewhere_may_be_a_share_that_is_away_and_is_not_made(n
 
 @BY_HANDLES
 def test_both_folders_are_synced_after_the_rename(near: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    (near.archive / "sub").mkdir()
+    system.make_folder(near.archive, "sub").close()
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
     near.file_away()
@@ -195,8 +195,25 @@ def test_both_folders_are_synced_after_the_rename(near: Place, monkeypatch: pyte
 
 
 @BY_HANDLES
+def test_an_archive_made_by_somebody_who_was_killed_before_he_synced_it_is_synced_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path / "inbox", tmp_path / "inbox" / "archive")
+    (place.archive / "sub").mkdir()
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    place.file_away()
+    names = [place.inbox.stat().st_ino, place.archive.stat().st_ino]
+    assert synced[:-2] == names
+    place.file_away(source_root=place.archive, destination_root=place.inbox)
+    synced.clear()
+    place.file_away()
+    assert len(synced) == 2
+
+
+@BY_HANDLES
 def test_copy_is_durable_before_its_source_is_deleted(far: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    (far.archive / "sub").mkdir()
+    system.make_folder(far.archive, "sub").close()
     seen: list[tuple[str, bool]] = []
 
     def note(handle: int) -> None:

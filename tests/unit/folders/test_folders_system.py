@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -220,6 +220,55 @@ def test_folders_are_made_beneath_a_root_and_each_parent_is_synced(
     made = [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
     assert synced == [path.stat().st_ino for path in made]
     assert (tmp_path / "a" / "b" / "c").is_dir()
+
+
+@BY_HANDLES
+def test_a_folder_that_is_there_has_its_name_synced_once_in_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    for _ in range(3):
+        system.make_folder(tmp_path, "a/b").close()
+    assert synced == [tmp_path.stat().st_ino, (tmp_path / "a").stat().st_ino]
+
+
+@BY_HANDLES
+def test_a_folder_whose_name_could_not_be_synced_is_synced_by_the_next_who_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", broken)
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            system.make_folder(tmp_path, "a")
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    system.make_folder(tmp_path, "a").close()
+    assert synced == [tmp_path.stat().st_ino]
+
+
+@BY_HANDLES
+def test_a_folder_another_thread_is_just_making_is_synced_by_whoever_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system.make_folder(tmp_path, "a").close()
+    (tmp_path / "a").rmdir()  # by a reader: what was known of it says nothing of the next one
+    synced: list[int] = []
+    mkdir = os.mkdir
+
+    def found_by_another(*arguments: Any, **options: Any) -> None:
+        mkdir(*arguments, **options)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+            system.make_folder(tmp_path, "a").close()
+
+    monkeypatch.setattr(os, "mkdir", found_by_another)
+    system.make_folder(tmp_path, "a").close()
+    assert synced == [tmp_path.stat().st_ino]
 
 
 def test_folder_is_not_made_through_a_planted_link(tmp_path: Path) -> None:

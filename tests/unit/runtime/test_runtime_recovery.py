@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from agent.errors import LedgerMissing
 from agent.folders.roots import MARKER
 from agent.model import FileSource, FileState, PlannedFile, TaskRecord, TaskState
 from agent.runtime.folder_care import FolderCare
-from agent.runtime.recovery import end_cleanly, recover, refuse_without_ledger
+from agent.runtime.recovery import end_cleanly, make_folders, recover, refuse_without_ledger
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -210,3 +211,24 @@ def test_a_root_that_is_away_says_nothing(bench: Workbench) -> None:
     for root in ("inbox", "output"):
         bench.place(root).rename(bench.base / root)
     refuse_without_ledger(bench.settings)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders are not synced here")
+@pytest.mark.parametrize("is_there", [True, False])
+def test_archive_and_error_have_durable_names_once_a_process_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_there: bool
+) -> None:
+    inbox = tmp_path / "invoices" / "inbox"
+    bench = Workbench(tmp_path, watch_folder(tmp_path, archive=inbox / "done" / "archive"))
+    for place in (bench.place("archive"), bench.place("error")):
+        if is_there:
+            place.mkdir(parents=True, exist_ok=True)
+        elif place.is_dir():
+            place.rmdir()
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    make_folders(bench.folder)
+    assert {inbox.stat().st_ino, (inbox / "done").stat().st_ino} <= set(synced)
+    synced.clear()
+    make_folders(bench.folder)
+    assert synced == []

@@ -252,12 +252,18 @@ def syncs(monkeypatch: pytest.MonkeyPatch, *, failing: int) -> list[Path]:
     return synced
 
 
+def make_durably(bench: Workbench) -> None:
+    """Make the folder to file in beforehand, so that only the move has something to sync."""
+    filing.make_root(bench.place("archive"))
+    system.make_folder(bench.place("archive"), "sub").close()
+
+
 def test_a_move_that_could_not_be_made_durable_is_made_so_before_it_counts_as_filed(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = submitted(bench)
     archive, inbox = place_of(bench, "archive"), place_of(bench, "inbox")
-    archive.mkdir(parents=True)
+    make_durably(bench)
     synced = syncs(monkeypatch, failing=1)
     with pytest.raises(LocalTrouble):
         carry_out(bench, record)
@@ -273,7 +279,7 @@ def test_a_copy_that_could_not_be_made_durable_is_made_so_before_its_source_is_d
 ) -> None:
     record = submitted(bench)
     archive, inbox = place_of(bench, "archive"), place_of(bench, "inbox")
-    archive.mkdir(parents=True)
+    make_durably(bench)
     other_devices(monkeypatch)
     synced = syncs(monkeypatch, failing=1)
     unlink = system.Folder.unlink
