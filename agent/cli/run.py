@@ -77,6 +77,7 @@ def _wait(settings: Settings, parts: Parts, stop: threading.Event) -> None:
 def _run_once(agent: Agent, parts: Parts, stop: threading.Event, *, wait: float) -> int:
     began = parts.clock.now()
     deadline = parts.clock.monotonic() + wait
+    agent.hurry()
     while not (is_idle := agent.is_idle()) and not stop.is_set() and parts.clock.monotonic() < deadline:
         parts.clock.wait(stop, LOOK_EVERY)
     left = agent.unfinished(since=began)

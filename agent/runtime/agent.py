@@ -227,6 +227,10 @@ class Agent:
             "failures": {worker.name: worker.failure for worker in self._workers if worker.failure},
         }
 
+    def hurry(self) -> None:
+        """Have the end of every task known soon, also of those another exporter was faster with (`run --once`)."""
+        self._parts.follow.hurries = True
+
     def is_idle(self) -> bool:
         """Return whether everything there was is worked off (`run --once`): nothing waits, moves or is on its way."""
         if any(detecting.scans == 0 for detecting in self._detecting):

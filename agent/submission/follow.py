@@ -29,9 +29,14 @@ UNKNOWN_AFTER = 72 * 3600.0
 """Seconds the service keeps the record of an ended task (seed 000): a 404 before says nothing about its end."""
 
 SILENCE_CHECK_EVERY = 3600.0
+ASKED_AT_ONCE = 50
+"""Tasks asked for in one look where somebody waits for the end of all."""
 PAGE = 500
 OPEN_TASKS = 100_000
 """Open tasks read at once where the service has to be asked for each."""
+
+MAY_BE_ANOTHERS = frozenset({"", ServiceTaskState.PENDING_START.value, ServiceTaskState.PENDING_COMPLETE.value})
+"""What is known of a task that was ready to be exported; "": its start was refused (apis.md 1.5: read it again)."""
 
 ENDS: dict[ServiceTaskState, tuple[Reason, str]] = {
     ServiceTaskState.FAILED: (Reason.TASK_FAILED, "the service could not process the file"),
@@ -48,6 +53,10 @@ class Follow:
         self._service = service
         self._clock = clock
         self._next_silence_check = 0.0
+        self.hurries = False
+        """Whether somebody waits for the end of all tasks (`run --once`): what others have exported is known soon."""
+        self._asked: dict[str, float] = {}
+        """When a task was asked for last because of that; monotonic seconds."""
 
     def work(self, *, exports: Callable[[str], bool]) -> bool:
         """Look once for ended tasks; return whether there was anything to ask for.
@@ -72,6 +81,8 @@ class Follow:
         if self._clock.monotonic() >= self._next_silence_check:
             self._ask_for_silent_ones(exports=exports)
             self._next_silence_check = self._clock.monotonic() + SILENCE_CHECK_EVERY
+        if self.hurries:
+            self._ask_for_those_of_others(exports=exports)
         return True
 
     def _open_tasks(self) -> Sequence[TaskRecord]:
@@ -90,13 +101,31 @@ class Follow:
             patience = ASK_AFTER if record.service_state else ASK_SOONER_AFTER
             if now - max(record.seen_at, record.asked_at) < patience:
                 continue
-            try:
-                task = self._service.get_task(record.task_id, project_id=record.project_id)
-            except TaskMoved:
-                self._forgotten(record)
-                continue
-            if not self._ended(record, task, exports=exports):
-                self._ledger.commit(record.change(seen_at=now, asked_at=now, service_state=task.state.value))
+            self._ask(record, exports=exports)
+
+    def _ask(self, record: TaskRecord, *, exports: Callable[[str], bool]) -> None:
+        try:
+            task = self._service.get_task(record.task_id, project_id=record.project_id)
+        except TaskMoved:
+            self._forgotten(record)
+            return
+        if not self._ended(record, task, exports=exports):
+            now = self._clock.now()
+            self._ledger.commit(record.change(seen_at=now, asked_at=now, service_state=task.state.value))
+
+    def _ask_for_those_of_others(self, *, exports: Callable[[str], bool]) -> None:
+        """Ask for tasks that may have been exported by a faster one: no list tells that they ended so.
+
+        A long backlog is asked for bit by bit, those first that were ready to be exported, and asked longest ago.
+        """
+        waiting = [record for record in self._open_tasks() if record.state is TaskState.PROCESSING and not record.held]
+
+        def turn(record: TaskRecord) -> tuple[bool, float]:
+            return record.service_state not in MAY_BE_ANOTHERS, self._asked.get(record.task_id, 0.0)
+
+        for record in sorted(waiting, key=turn)[:ASKED_AT_ONCE]:
+            self._asked[record.task_id] = self._clock.monotonic()
+            self._ask(record, exports=exports)
 
     def _ended(self, record: TaskRecord, task: Task, *, exports: Callable[[str], bool]) -> bool:
         """Record the end of one task; return whether it has ended."""

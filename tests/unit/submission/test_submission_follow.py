@@ -9,6 +9,7 @@ from fakes.workbench import Workbench, pdf, watch_folder
 
 from agent.errors import TaskMoved
 from agent.model import FileState, Reason, ServiceTaskState, TaskState
+from agent.submission.follow import ASKED_AT_ONCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,6 +111,53 @@ def test_a_task_that_another_client_was_faster_to_export_is_asked_for_within_two
         TaskState.EXPORTED,
         "completed by another client of the service",
     )
+
+
+def test_while_somebody_waits_for_all_a_task_another_client_was_faster_with_is_asked_for_at_once(
+    bench: Workbench,
+) -> None:
+    bench.parts.follow.hurries = True
+    bench.service.processing_time = 0.0
+    sent(bench)
+    bench.service.script("start_export", TaskMoved("it is taken"))
+    bench.export_loop.step()
+    bench.service.end("task-0001", ServiceTaskState.COMPLETED)
+    follow(bench)
+    assert (bench.task().state, bench.task().detail) == (
+        TaskState.EXPORTED,
+        "completed by another client of the service",
+    )
+
+
+def test_while_somebody_waits_for_all_a_task_another_client_exported_unseen_is_asked_for_too(bench: Workbench) -> None:
+    bench.parts.follow.hurries = True
+    bench.service.end(sent(bench), ServiceTaskState.COMPLETED)
+    follow(bench)
+    assert bench.task().state is TaskState.EXPORTED
+
+
+def test_while_somebody_waits_for_all_no_more_than_some_are_asked_for_in_one_look_and_each_has_its_turn(
+    bench: Workbench,
+) -> None:
+    bench.parts.follow.hurries = True
+    for number in range(ASKED_AT_ONCE + 10):
+        bench.drop(f"{number}.pdf")
+    for _ in range(ASKED_AT_ONCE + 10):
+        bench.submit()
+    follow(bench)
+    assert len(bench.service.named("get_task")) == ASKED_AT_ONCE
+    bench.clock.advance(15.0)
+    follow(bench)
+    assert len(set(bench.service.named("get_task"))) == len(bench.service.submissions) == ASKED_AT_ONCE + 10
+
+
+def test_while_somebody_waits_for_all_what_is_exported_here_is_left_alone(bench: Workbench) -> None:
+    bench.parts.follow.hurries = True
+    sent(bench)
+    bench.ledger.commit(bench.task().change(state=TaskState.EXPORTING, started_at=bench.clock.now()))
+    exporting = bench.task()
+    follow(bench)
+    assert bench.task() == exporting
 
 
 def test_one_task_is_asked_for_by_itself_after_a_day_of_silence(bench: Workbench) -> None:
