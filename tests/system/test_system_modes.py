@@ -54,6 +54,20 @@ def test_submit_only_sends_and_archives_and_leaves_the_exports_to_others(site: S
     assert sandbox.sandbox.describe()[0]["calls"] == {"start": 1, "complete": 1}
 
 
+def test_once_ends_well_where_another_exporter_was_faster(site: Site, sandbox: SandboxServer) -> None:
+    site.drop("one.pdf")
+    assert site.run_once("--submit-only").returncode == 0
+    (task,) = sandbox.sandbox.describe()
+    wait_until(lambda: sandbox.sandbox.describe()[0]["state"] == "pending:start_client_action")
+    sandbox.sandbox.faults.add(Fault(method="PUT", path="*/start_client_action", status=409, times=None))
+    with site.run("--once", "--export-only") as exporting:
+        wait_until(lambda: any(seen.method == "PUT" for seen in sandbox.sandbox.requests.recent()))
+        sandbox.sandbox.start(task["id"], "export")
+        sandbox.sandbox.complete(task["id"], "export")
+        assert exporting.wait() == 0
+    assert tree(site.output) == {}
+
+
 def test_export_only_leaves_the_inbox_alone(site: Site) -> None:
     site.drop("one.pdf")
 
