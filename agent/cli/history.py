@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from agent.cli.configuration import load_settings
 from agent.cli.failures import EXIT_DONE
+from agent.cli.patience import answered
 from agent.cli.rendering import echo_json, moment, one_line, table
 from agent.errors import UserError
 from agent.model import FileState, TaskState
@@ -46,7 +48,8 @@ def history(
     entries: list[dict[str, Any]] = []
     with reading_ledger(settings) as ledger:
         if ledger is not None:
-            entries = recount(settings, ledger, state=state, watch_folder=watch_folder, path=path, limit=limit)
+            look = partial(recount, settings, ledger, state=state, watch_folder=watch_folder, path=path, limit=limit)
+            entries = look() if path is None else answered(look, path)
         else:
             from agent.runtime.recovery import refuse_without_ledger  # noqa: PLC0415 -- as above
 

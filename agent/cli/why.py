@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import click
 
 from agent.cli.configuration import load_settings
 from agent.cli.failures import EXIT_DONE, EXIT_FAILED
+from agent.cli.patience import answered
 from agent.cli.rendering import echo_json, moment, one_line, since, size, span
 from agent.cli.targets import TargetCommand
 
@@ -38,7 +40,8 @@ def why(ctx: click.Context, target: str, *, as_json: bool) -> int:
     settings = load_settings(ctx, with_credentials=False)
     running = is_running(settings)
     with reading_ledger(settings) as ledger:
-        document = explain(settings, ledger, target, is_running=running, now=time.time())
+        look = partial(explain, settings, ledger, target, is_running=running, now=time.time())
+        document = answered(look, target)
     if as_json:
         echo_json(document)
     else:
