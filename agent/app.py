@@ -21,6 +21,7 @@ from agent.runtime.lock import StateLock
 from agent.runtime.operations import Operations
 from agent.runtime.parts import Parts
 from agent.runtime.recovery import refuse_without_ledger
+from agent.runtime.roots import FirstLook
 from agent.runtime.workers import Worker
 from agent.services.opening import open_service
 from agent.submission.asking import Asking
@@ -189,6 +190,7 @@ def operations_here(settings: Settings, ledger: Ledger, *, asks_service: bool = 
             clock=clock,
             file_away=FileAway(ledger=ledger, clock=clock, entropy=entropy, min_free=settings.min_free),
             service=service,
+            silence=FirstLook().silence,
         )
     finally:
         if service is not None:

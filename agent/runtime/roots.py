@@ -5,10 +5,11 @@ Root watches ask in threads of their own: a dead share may answer nothing at all
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from agent.errors import LaneTrouble
-from agent.folders.roots import look_at_root
+from agent.folders.roots import answers, look_at_root
 from agent.model import LaneReason, RootKind
 from agent.runtime.renumbering import renumber
 
@@ -172,6 +173,30 @@ class RootWatch:
         # Only now: should an answer have come meanwhile, the next look takes back what was said too late.
         self._told = True
         return True
+
+
+class FirstLook:
+    """Asks each folder once and takes a silent one for dead: for a command without an agent that watches them."""
+
+    def __init__(self, *, patience: float = ANSWER_PATIENCE) -> None:
+        self._patience = patience
+        self._said: dict[Path, str] = {}
+
+    def silence(self, path: Path) -> str:
+        """Return a sentence about a folder that does not answer; "" where it does, whatever it says."""
+        if path not in self._said:
+            self._said[path] = next(
+                (said for root, said in self._said.items() if said and path.is_relative_to(root)), ""
+            )
+            if not self._said[path] and not self._answers(path):
+                self._said[path] = f"{path} has not answered for more than {self._patience:g} s"
+        return self._said[path]
+
+    def _answers(self, path: Path) -> bool:
+        asking = threading.Thread(target=answers, args=(path,), name="first look", daemon=True)
+        asking.start()
+        asking.join(self._patience)
+        return not asking.is_alive()
 
 
 def forget_staged(ledger: Ledger, root: RootRecord) -> None:

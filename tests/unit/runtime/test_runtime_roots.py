@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,10 +14,11 @@ from agent.errors import LaneTrouble, LocalTrouble
 from agent.folders.roots import MARKER
 from agent.model import LaneReason, RootKind
 from agent.runtime.operations import Operations
-from agent.runtime.roots import ANSWER_PATIENCE, LOOK_AGAIN, RootGuard, RootWatch
+from agent.runtime.roots import ANSWER_PATIENCE, LOOK_AGAIN, FirstLook, RootGuard, RootWatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from agent.runtime.lanes import Lane
@@ -252,3 +254,29 @@ def test_a_root_that_takes_its_time_is_not_silent(share: Share) -> None:
     assert not share.watch.supervise()
     share.answered.set()
     thread.join(10.0)
+
+
+def test_a_folder_that_does_not_answer_a_command_is_asked_once_and_what_lies_in_it_never(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answered = [], threading.Event()
+    scandir = os.scandir
+
+    def hanging(path: Path) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+        asked.append(path)
+        answered.wait(10.0)
+        return scandir(path)
+
+    look = FirstLook(patience=0.05)
+    monkeypatch.setattr(os, "scandir", hanging)
+    try:
+        said = {look.silence(path) for path in (tmp_path, tmp_path, tmp_path / "error")}
+    finally:
+        answered.set()
+    assert said == {f"{tmp_path} has not answered for more than 0.05 s"}
+    assert asked == [tmp_path]
+
+
+def test_a_folder_that_answers_a_command_is_not_silent_though_it_is_not_there(tmp_path: Path) -> None:
+    look = FirstLook()
+    assert [look.silence(tmp_path), look.silence(tmp_path / "away")] == ["", ""]
