@@ -6,6 +6,7 @@ or to change; `open_ledger_readonly` needs none.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import sqlite3
@@ -130,8 +131,20 @@ def _make_ledger(path: Path) -> None:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         migrate(connection)
         connection.execute(statements.PUT_LEDGER_ID, (secrets.token_hex(16),))
+    _make_name_durable(path.parent)
     new.rename(path)  # closing the last connection has synced the file and removed its log
     _sync_folder(path.parent)
+
+
+def _make_name_durable(state_dir: Path) -> None:
+    """See that a power loss leaves the folder there in which a ledger is about to be, whoever made it."""
+    try:
+        _sync_folder(state_dir.parent)
+    except PermissionError:
+        return  # a folder this account may walk through and not read: it has made nothing in it
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some file systems know no fsync of folders
+            raise
 
 
 def _sync_folder(folder: Path) -> None:

@@ -267,3 +267,37 @@ def test_a_ledger_deleted_under_the_agent_is_missed_not_made_anew(state_dir: Pat
         with pytest.raises(LedgerUnavailable):
             ledger.commit(record("new"))
     assert not ledger_exists(state_dir)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders are not synced here")
+def test_the_folder_of_a_new_ledger_is_durable_before_the_ledger_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state_dir = tmp_path / "state"
+    synced: list[tuple[int, bool]] = []
+    fsync = os.fsync
+
+    def noted(handle: int) -> None:
+        synced.append((os.fstat(handle).st_ino, ledger_exists(state_dir)))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    open_ledger(state_dir, create=True).close()
+    assert synced == [(tmp_path.stat().st_ino, False), (state_dir.stat().st_ino, True)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders are not synced here")
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EINVAL])
+def test_a_folder_above_that_cannot_be_synced_keeps_no_ledger_from_being_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    fsync, above = os.fsync, tmp_path.stat().st_ino
+
+    def refused(handle: int) -> None:
+        if os.fstat(handle).st_ino == above:
+            raise OSError(error, os.strerror(error))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", refused)
+    open_ledger(tmp_path / "state", create=True).close()
+    assert ledger_exists(tmp_path / "state")
