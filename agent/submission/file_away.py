@@ -54,6 +54,11 @@ def identity_today(root: Path, record: FileRecord) -> str:
     return found if same_file else ""
 
 
+def _shows_since(filed: FileRecord, row: FileRecord) -> bool:
+    """Return whether a row is of the file that was brought back to the inbox, as it was seen there afterwards."""
+    return filed.filed_at is not None and row.relative_path == filed.filed_as and row.first_seen_at >= filed.filed_at
+
+
 class FileAway:
     """Carries out planned filings."""
 
@@ -144,12 +149,16 @@ class FileAway:
         return filed
 
     def _is_anothers(self, record: FileRecord) -> bool:
-        """Tell whether what was recognised by its bytes alone is an earlier drop's, filed there under that name."""
-        for other in self._ledger.find_files(watch_folder=record.watch_folder, sha256=record.sha256):
-            is_other = other.key != record.key and other.filed_in == record.filing
-            if is_other and other.filed_as == record.destination:
-                return True
-        return False
+        """Tell whether what was recognised by its bytes alone is another drop's, lying there under that name."""
+        same = self._ledger.find_files(watch_folder=record.watch_folder, sha256=record.sha256)
+        others = [each for each in same if each.key != record.key and each.filed_in == record.filing]
+        if record.filing == "inbox":
+            # What came back there is a row of its own once it was seen, and has perhaps left again.
+            others = [each for each in others if not any(_shows_since(each, row) for row in same)]
+            others += self._ledger.find_files(
+                watch_folder=record.watch_folder, relative_path=record.destination, in_inbox=True
+            )
+        return any(each.lies_at == record.destination for each in others)
 
     def _with_digest(self, folder: WatchFolder, record: FileRecord) -> FileRecord:
         try:

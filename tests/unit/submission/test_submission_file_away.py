@@ -316,6 +316,54 @@ def test_the_same_bytes_filed_for_an_earlier_drop_are_not_taken_for_this_one(
     assert list(bench.contents("archive").values()) == [pdf("same"), pdf("same")]
 
 
+def test_a_second_retry_cut_off_before_its_source_went_is_not_taken_for_the_first(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other_devices(monkeypatch)
+    carry_out(bench, rejected(bench, "a.pdf"))
+    retry(bench)
+    bench.service.script("submit", FileRefused("no pages", reason=Reason.REFUSED_BY_SERVICE))
+    carry_out(bench, bench.submit_one())
+    with monkeypatch.context() as patch:
+        patch.setattr(system.Folder, "unlink", refuse_to_unlink)
+        with pytest.raises(FileBusy):
+            retry(bench)
+    assert (bench.names("inbox"), bench.names("error")) == (["a.pdf"], ["a.pdf", "a.pdf.error.txt"])
+    carry_out(bench, planned_back(bench))
+    assert (bench.names("inbox"), bench.names("error")) == (["a.pdf"], [])
+
+
+@pytest.mark.parametrize("is_seen", [False, True], ids=["not seen yet", "seen again"])
+def test_the_same_bytes_back_in_the_inbox_from_another_retry_are_not_taken_for_this_one(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, is_seen: bool
+) -> None:
+    other_devices(monkeypatch)
+    carry_out(bench, rejected(bench, "a.pdf"))
+    carry_out(bench, rejected(bench, "a.pdf"))
+    assert len(bench.names("error")) == 4
+    bench.clock.advance(1.0)
+    retry(bench)
+    if is_seen:
+        bench.clock.advance(1.0)
+        bench.scan()
+    retry(bench)
+    assert bench.names("error") == []
+    assert len(bench.names("inbox")) == 2
+
+
+def retry(bench: Workbench) -> None:
+    """Bring the file that was refused first back to the inbox."""
+    record = next(each for each in bench.files() if each.filed_in == "error")
+    planned = record.change(filing="inbox", destination="a.pdf", filed_at=None)
+    bench.ledger.commit(planned)
+    carry_out(bench, planned)
+
+
+def planned_back(bench: Workbench) -> FileRecord:
+    """Return the record that is on its way back to the inbox."""
+    return next(each for each in bench.files() if each.filing == "inbox" and each.filed_at is None)
+
+
 def submitted_again(bench: Workbench) -> FileRecord:
     bench.drop("a.pdf", pdf("same"))
     return bench.submit_one()
