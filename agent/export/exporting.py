@@ -86,6 +86,7 @@ class Exporting:
         Raises LaneTrouble and LedgerUnavailable (the lease was given back where that could be done) and Stopping.
         """
         if record.state is TaskState.SUPERSEDED or record.state is TaskState.FAILED:
+            self._writing.discard(folder, record)  # a kill may have come between that and the end of the row
             self._refuse(record, task)
             return
         self._check_space(folder)
@@ -102,7 +103,10 @@ class Exporting:
                 self._not_begun(record, begun)
             raise
         except TaskFatal as fatal:
-            self._fail(folder, begun, fatal)
+            if begun.staged:  # what an earlier start asked for is whole here; nothing more is needed of this one
+                self._carry_out(folder, begun, (), started=started)
+            else:
+                self._fail(folder, begun, fatal)
         except TaskTransient as transient:
             self._try_later(folder, begun, transient)
         else:

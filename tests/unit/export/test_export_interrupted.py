@@ -10,7 +10,8 @@ from fakes.memory_service import AfterActing
 from fakes.workbench import Killed, Lifeline, Workbench, make_folders_mortal, watch_folder
 
 from agent.errors import ServiceUnavailable, TaskFatal
-from agent.model import LaneReason, ServiceTaskState, TaskState
+from agent.folders import publishing
+from agent.model import LaneReason, OnConflict, ServiceTaskState, TaskState
 from agent.rules.naming import is_staged_name
 from agent.runtime.operations import Operations
 
@@ -233,4 +234,42 @@ def test_a_task_failed_here_is_failed_there_though_its_specification_makes_no_se
 
     bench.export_loop.step()
 
+    assert bench.service.tasks()[0].state is ServiceTaskState.FAILED
+
+
+def test_what_is_staged_is_exported_though_a_second_specification_makes_no_sense(tmp_path: Path) -> None:
+    bench = staged(tmp_path)
+    bench.service.script("start_export", AfterActing(TaskFatal("it has no list of documents")))
+
+    bench.run()
+
+    assert bench.contents("output") == EXPORT
+    assert bench.task().state is TaskState.EXPORTED
+
+
+def test_what_a_failed_export_left_visible_goes_when_the_task_is_offered_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = staged(tmp_path, export={"on_conflict": OnConflict.FAIL})
+    publish, output = publishing.publish, bench.place("output")
+
+    def taken_meanwhile(*arguments: Any, **options: Any) -> None:
+        publish(*arguments, **options)
+        (output / "a.csv").write_text("a stranger's", encoding="utf-8")
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "publish", taken_meanwhile)
+        patch.setattr(publishing, "discard", killed)
+        with pytest.raises(Killed):
+            bench.run()
+    assert (bench.task().state, "a.pdf" in bench.names("output")) == (TaskState.FAILED, True)
+    bench.start()
+    bench.clock.advance(bench.service.lease + 60)
+
+    bench.export_loop.step()
+
+    assert bench.contents("output") == {"a.csv": b"a stranger's"}
     assert bench.service.tasks()[0].state is ServiceTaskState.FAILED
