@@ -351,6 +351,18 @@ def test_the_same_bytes_back_in_the_inbox_from_another_retry_are_not_taken_for_t
     assert len(bench.names("inbox")) == 2
 
 
+def test_the_same_bytes_dropped_again_are_not_taken_for_the_copy_a_retry_has_made(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other_devices(monkeypatch)
+    carry_out(bench, rejected(bench, "a.pdf"))
+    bench.drop("a.pdf")
+    bench.scan()
+    retry(bench)
+    assert bench.names("error") == []
+    assert len(bench.names("inbox")) == 2
+
+
 def retry(bench: Workbench) -> None:
     """Bring the file that was refused first back to the inbox."""
     record = next(each for each in bench.files() if each.filed_in == "error")
