@@ -139,6 +139,14 @@ def require_ours(root: Path, *, kind: RootKind, ledger_id: str) -> None:
         )
 
 
+def is_ours(root: Path, *, ledger_id: str) -> bool:
+    """Return whether a root is there and carries the marker of this ledger; one that cannot be read does not."""
+    try:
+        return read_marker(root) == ledger_id
+    except OSError:
+        return False
+
+
 def answers(path: Path) -> bool:
     """Ask a folder for something, and return once it answers, whatever it says: a dead share does not."""
     with suppress(OSError), os.scandir(path) as entries:

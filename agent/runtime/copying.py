@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from agent.errors import AgentError
 from agent.folders import publishing
-from agent.folders.roots import read_marker
+from agent.folders.roots import is_ours
 from agent.folders.trouble import as_local_trouble, said
 from agent.rules.naming import staged_name
 
@@ -62,7 +62,7 @@ def copying(state_dir: Path, inbox: Path) -> Iterator[str]:
 def remove_abandoned(state_dir: Path, inbox: Path, ledger: Ledger) -> None:
     """Remove the staged copies of commands that ended without removing them, where the inbox is there and ours."""
     for path in sorted(state_dir.glob(f"{_prefix(inbox)}*{_SUFFIX}")):
-        if _is_ours(inbox, ledger):  # else its disk may be away, with the copy on it
+        if is_ours(inbox, ledger_id=ledger.ledger_id):  # else its disk may be away, with the copy on it
             _clear(path, inbox)
 
 
@@ -80,13 +80,6 @@ def _give_to_owner_of(state_dir: Path, path: Path) -> None:
         with suppress(OSError):  # whoever may not give it away owns the folder, or could not have made it
             status = state_dir.stat()
             os.chown(path, status.st_uid, status.st_gid)
-
-
-def _is_ours(inbox: Path, ledger: Ledger) -> bool:
-    try:
-        return read_marker(inbox) == ledger.ledger_id
-    except OSError:
-        return False  # an inbox that is away is the lane's business
 
 
 def _clear(path: Path, inbox: Path) -> None:

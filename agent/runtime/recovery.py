@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import LedgerMissing, LocalTrouble, TaskFatal
 from agent.folders import publishing, system
-from agent.folders.roots import read_marker
+from agent.folders.roots import is_ours, read_marker
 from agent.folders.trouble import said
 from agent.model import RootKind
 from agent.rules.naming import base_name
@@ -146,7 +146,7 @@ def remove_left_behind(folder: WatchFolder, ledger: Ledger) -> None:
         (folder.error, folder.inbox),
     ]
     for root, owner in places:
-        if root is None or owner is None or not _is_there(root) or not _is_ours(owner, ledger):
+        if root is None or owner is None or not _is_there(root) or not is_ours(owner, ledger_id=ledger.ledger_id):
             continue
         for staged in list(publishing.find_staged(root)):
             if base_name(staged) not in keep:
@@ -155,13 +155,6 @@ def remove_left_behind(folder: WatchFolder, ledger: Ledger) -> None:
 
 def _is_there(root: Path) -> bool:
     return os.path.isdir(root)  # noqa: PTH112 -- Path.is_dir raises for a dead share: that is the lane's business
-
-
-def _is_ours(root: Path, ledger: Ledger) -> bool:
-    try:
-        return read_marker(root) == ledger.ledger_id
-    except OSError:
-        return False  # a root that is away is the lane's business
 
 
 def _discard(root: Path, staged: str) -> None:
