@@ -59,6 +59,17 @@ def _shows_since(filed: FileRecord, row: FileRecord) -> bool:
     return filed.filed_at is not None and row.relative_path == filed.filed_as and row.first_seen_at >= filed.filed_at
 
 
+def is_anothers(ledger: Ledger, record: FileRecord) -> bool:
+    """Tell whether what has a record's bytes at its destination is another drop's, lying there under that name."""
+    same = ledger.find_files(watch_folder=record.watch_folder, sha256=record.sha256)
+    others = [each for each in same if each.key != record.key and each.filed_in == record.filing]
+    if record.filing == "inbox":
+        # What came back there is a row of its own once it was seen, and has perhaps left again.
+        others = [each for each in others if not any(_shows_since(each, row) for row in same)]
+        others += ledger.find_files(watch_folder=record.watch_folder, relative_path=record.destination, in_inbox=True)
+    return any(each.lies_at == record.destination for each in others)
+
+
 class FileAway:
     """Carries out planned filings."""
 
@@ -143,22 +154,10 @@ class FileAway:
         Durable on return: a crash, or an error of the sync itself, may have come between the move and its sync.
         """
         filed = filing.find_filed(destination_root, record.destination, record.lying_signature, record.sha256)
-        if filed is None or (filed != record.lying_signature.identity and self._is_anothers(record)):
+        if filed is None or (filed != record.lying_signature.identity and is_anothers(self._ledger, record)):
             return None
         filing.make_durable(destination_root, record.destination)
         return filed
-
-    def _is_anothers(self, record: FileRecord) -> bool:
-        """Tell whether what was recognised by its bytes alone is another drop's, lying there under that name."""
-        same = self._ledger.find_files(watch_folder=record.watch_folder, sha256=record.sha256)
-        others = [each for each in same if each.key != record.key and each.filed_in == record.filing]
-        if record.filing == "inbox":
-            # What came back there is a row of its own once it was seen, and has perhaps left again.
-            others = [each for each in others if not any(_shows_since(each, row) for row in same)]
-            others += self._ledger.find_files(
-                watch_folder=record.watch_folder, relative_path=record.destination, in_inbox=True
-            )
-        return any(each.lies_at == record.destination for each in others)
 
     def _with_digest(self, folder: WatchFolder, record: FileRecord) -> FileRecord:
         try:

@@ -14,6 +14,7 @@ from agent.folders import filing, system
 from agent.folders.roots import require_ours
 from agent.model import Event, FileState, RootKind
 from agent.rules.naming import for_display
+from agent.submission.file_away import is_anothers
 
 if TYPE_CHECKING:
     from agent.model import FileRecord, Sighting
@@ -116,10 +117,11 @@ class Missing:
         if not record.destination or archive is None:
             return False
         try:
-            return bool(filing.find_filed(archive, record.destination, record.signature, record.sha256))
+            filed = filing.find_filed(archive, record.destination, record.signature, record.sha256)
         except (FileBusy, LocalTrouble) as error:
             logger.debug("%s: %s: %s", record.watch_folder, for_display(record.relative_path), error.message)
             return True
+        return bool(filed) and (filed == record.signature.identity or not is_anothers(self._ledger, record))
 
     def _record_gone(self, key: str) -> None:
         record = self._ledger.file(key)

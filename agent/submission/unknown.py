@@ -102,10 +102,16 @@ class Unknown:
             resolved = self._look_up(record, search)
             found.append(resolved or record)
             if resolved is None:
-                doubled = FIRST_LOOK * 2 ** min(search.looks, MOST_DOUBLINGS)
+                search.due = self._next_look(search, now=now)
                 search.looks += 1
-                search.due = now + min(LAST_PAUSE, doubled, max(FIRST_LOOK, self._retry.unknown_wait / 4))
         return found
+
+    def _next_look(self, search: _Search, *, now: float) -> float:
+        """Return when to look again: at growing intervals, and at the very end of the quiet time."""
+        doubled = FIRST_LOOK * 2 ** min(search.looks, MOST_DOUBLINGS)
+        due = now + min(LAST_PAUSE, doubled, max(FIRST_LOOK, self._retry.unknown_wait / 4))
+        over = due if search.quiet_since is None else search.quiet_since + self._retry.unknown_wait
+        return min(due, over) if over > now else due
 
     def _look_up(self, record: FileRecord, search: _Search) -> FileRecord | None:
         """Return the record as decided; None while it stays unknown."""

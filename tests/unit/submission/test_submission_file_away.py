@@ -376,6 +376,21 @@ def planned_back(bench: Workbench) -> FileRecord:
     return next(each for each in bench.files() if each.filing == "inbox" and each.filed_at is None)
 
 
+def test_a_file_somebody_took_is_gone_though_the_same_bytes_lie_in_archive_from_an_earlier_drop(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other_devices(monkeypatch)
+    carry_out(bench, submitted(bench, "a.pdf", pdf("same")))
+    record = submitted_again(bench)
+    (bench.place("inbox") / "a.pdf").unlink()
+    with pytest.raises(FileBusy):
+        carry_out(bench, record)
+    bench.scan()
+    bench.scan()
+    taken = next(each for each in bench.files() if each.key == record.key)
+    assert (taken.state, taken.filing) == (FileState.GONE, "")
+
+
 def submitted_again(bench: Workbench) -> FileRecord:
     bench.drop("a.pdf", pdf("same"))
     return bench.submit_one()

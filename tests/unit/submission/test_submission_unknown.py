@@ -130,6 +130,14 @@ def test_looks_become_rarer_but_never_rarer_than_a_minute(bench: Workbench) -> N
     assert 5 <= len(bench.service.named("find_submission")) <= 12
 
 
+def test_the_last_look_comes_with_the_end_of_the_quiet_time(bench: Workbench) -> None:
+    unknown(bench, NOT_THERE)
+    look(bench, seconds=600, step=1.0)
+    assert bench.file("a.pdf").state is FileState.UNKNOWN
+    bench.parts.unknown.work("invoices")
+    assert bench.file("a.pdf").state is FileState.WAITING
+
+
 def test_after_60_hours_it_is_held_for_the_operator(bench: Workbench) -> None:
     unknown(bench, LOST)
     bench.clock.advance(60 * 3600 + 1)
