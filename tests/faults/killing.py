@@ -22,12 +22,17 @@ def soak_name(number: int) -> str:
     return f"folder {number % 9}/{number}.{'pdf' if number % 2 else 'tif'}"
 
 
-def killed_after_a_while(site: Site, chance: random.Random, *, moment: Callable[[], bool] | None = None) -> bool:
-    """Let an agent work and kill it, at any moment or at one; return whether it was killed while it ran."""
+def killed_after_a_while(
+    site: Site, chance: random.Random, *, moment: Callable[[], bool] | None = None, slowness: float = 1.0
+) -> bool:
+    """Let an agent work and kill it, at any moment or at one; return whether it was killed while it ran.
+
+    `slowness`: how many times the pause it lives, for a machine too busy to get anything done in it.
+    """
     with site.run() as running:
         wait_until(lambda: "fsagent runs" in running.log, what=lambda: running.log)
         if moment is None:
-            threading.Event().wait(chance.uniform(*PAUSE))
+            threading.Event().wait(slowness * chance.uniform(*PAUSE))
         else:
             wait_until(moment, what=lambda: running.log)
         ended_by_itself = running.process.poll() is not None

@@ -300,7 +300,8 @@ class World:
             operations.resolve(id=record.key, resubmit=True)
 
     def _place_of(self, record: FileRecord) -> Path | None:
-        folder = self.bench.settings.watch_folder(record.watch_folder)
+        names = {name: folder for folder in self.folders.values() for name in (folder.name, *folder.formerly)}
+        folder = names.get(record.watch_folder)  # perhaps not configured just now: its file lies there all the same
         return None if folder is None or folder.inbox is None else folder.inbox / record.lies_at
 
     # --- what must hold at any moment ---------------------------------------------------------------------------------
