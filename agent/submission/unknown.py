@@ -108,7 +108,7 @@ class Unknown:
 
     def _next_look(self, search: _Search, *, now: float) -> float:
         """Return when to look again: at growing intervals, and at the very end of the quiet time."""
-        doubled = FIRST_LOOK * 2 ** min(search.looks, MOST_DOUBLINGS)
+        doubled: float = FIRST_LOOK * 2 ** min(search.looks, MOST_DOUBLINGS)
         due = now + min(LAST_PAUSE, doubled, max(FIRST_LOOK, self._retry.unknown_wait / 4))
         over = due if search.quiet_since is None else search.quiet_since + self._retry.unknown_wait
         return min(due, over) if over > now else due
