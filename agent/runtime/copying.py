@@ -98,6 +98,9 @@ def _clear(path: Path, inbox: Path) -> None:
         lock.release()
     if is_gone:
         _forget(path)
+    else:
+        with suppress(OSError):  # the state_dir's own trouble is told by whoever needs it
+            path.touch(mode=0o600)  # Windows removes the file with its lock: it says what there is to remove
 
 
 def _forget(path: Path) -> None:
