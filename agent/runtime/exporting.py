@@ -9,22 +9,14 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from agent.errors import (
-    LaneTrouble,
-    LedgerUnavailable,
-    LocalTrouble,
-    ServiceTrouble,
-    SetupRefused,
-    StaleRecord,
-    Stopping,
-)
-from agent.model import LaneReason, TaskState
+from agent.errors import LaneTrouble, LedgerUnavailable, LocalTrouble, ServiceTrouble, StaleRecord, Stopping
+from agent.model import LaneReason
 from agent.runtime.lanes import EXPORTS
 from agent.runtime.pools import DaemonThreads
 from agent.runtime.repeats import Repeats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Executor, Future
 
     from agent.model import Task, TaskRecord, WatchFolder
@@ -38,16 +30,6 @@ QUEUED_PER_WORKER = 2
 IDLE_WITHOUT_OUTPUT = 60.0
 SHORTEST_POLL = 0.05
 """Seconds between two polls at least, whatever is configured: no busy loop."""
-OVER_WITH_THE_LAST_EXPORT = frozenset(
-    {
-        LaneReason.SERVICE_UNREACHABLE,
-        LaneReason.SERVICE_UNAVAILABLE,
-        LaneReason.RATE_LIMITED,
-        LaneReason.CREDENTIALS_REFUSED,
-        LaneReason.SETUP_REFUSED,
-    }
-)
-"""What a lane with nothing to export waits for no longer: the list was answered."""
 
 
 class Root(Protocol):
@@ -116,7 +98,6 @@ class ExportLoop:
         else:
             service.leave()  # only the ledger was asked: that opens no lane
         self.polls += 1
-        self._open_where_nothing_waits(healthy, {folder.name for folder, _, _ in found})
         dispatched = sum(self._dispatch(folder, record, task) for folder, record, task in found)
         if dispatched:
             self._pause = self._shortest
@@ -129,20 +110,6 @@ class ExportLoop:
         self._is_closed = True
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
-
-    def _open_where_nothing_waits(self, folders: Sequence[WatchFolder], waiting: Collection[str]) -> None:
-        """Open lanes whose trouble keeps no export back any more: another exporter was faster, or the task has ended.
-
-        Else status would speak of it until the next task is ready, perhaps for days.
-        """
-        if self._parts.lanes.service.state.reason is not None:
-            return
-        for name in [folder.name for folder in folders if folder.name not in waiting]:
-            lane = self._parts.lanes.export(name)
-            if lane.state.reason not in OVER_WITH_THE_LAST_EXPORT or self._queued[name]:
-                continue
-            if not self._parts.ledger.find_tasks(watch_folder=name, states=[TaskState.EXPORTING], limit=1):
-                lane.succeeded()
 
     def _dispatch(self, folder: WatchFolder, record: TaskRecord, task: Task) -> int:
         """Hand one export to its workers; return 1 where it was taken."""
@@ -198,9 +165,8 @@ class ExportLoop:
         except LocalTrouble as trouble:
             lane.failed(trouble)
         except ServiceTrouble as trouble:
-            lane.failed(trouble)
-            if not isinstance(trouble, SetupRefused):
-                self._parts.lanes.service.failed(trouble, of=EXPORTS)
+            lane.leave()
+            self._parts.lanes.service.failed(trouble, of=EXPORTS)
             self._repeats.ended(task.id)
         except (StaleRecord, Stopping) as error:
             lane.leave()

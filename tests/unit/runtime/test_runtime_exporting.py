@@ -12,14 +12,13 @@ from agent.errors import (
     LedgerUnavailable,
     LocalTrouble,
     ServiceUnavailable,
-    SetupRefused,
     StaleRecord,
     TaskFatal,
     TaskMoved,
     TaskTransient,
 )
 from agent.folders import publishing
-from agent.model import LaneReason, ServiceTaskState, TaskState
+from agent.model import LaneReason, TaskState
 from agent.runtime.exporting import ExportLoop
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DOWN = ServiceUnavailable("no connection", reason=LaneReason.SERVICE_UNREACHABLE)
-FORBIDDEN = SetupRefused("403", reason=LaneReason.SETUP_REFUSED)
 FULL = LocalTrouble("full", reason=LaneReason.DISK_FULL)
 
 
@@ -275,13 +273,12 @@ def failing_once(bench: Workbench, monkeypatch: pytest.MonkeyPatch, error: Excep
     ("error", "lane", "service"),
     [
         (FULL, LaneReason.DISK_FULL, None),
-        (DOWN, LaneReason.SERVICE_UNREACHABLE, LaneReason.SERVICE_UNREACHABLE),
-        (FORBIDDEN, LaneReason.SETUP_REFUSED, None),
+        (DOWN, None, LaneReason.SERVICE_UNREACHABLE),
         (StaleRecord("changed"), None, None),
         (LedgerUnavailable("full"), LaneReason.LEDGER_UNAVAILABLE, None),
         (RuntimeError("odd"), None, None),
     ],
-    ids=["local", "service", "set-up", "stale", "ledger", "unexpected"],
+    ids=["local", "service", "stale", "ledger", "unexpected"],
 )
 def test_whose_trouble_it_is_waits_and_the_task_is_in_nobodys_hand(
     bench: Workbench,
@@ -298,32 +295,6 @@ def test_whose_trouble_it_is_waits_and_the_task_is_in_nobodys_hand(
     bench.clock.advance(60)
     bench.rounds(3)
     assert bench.task().state is TaskState.EXPORTED
-
-
-def test_a_service_that_lists_tasks_and_starts_no_export_is_told_until_it_does(bench: Workbench) -> None:
-    submit(bench, 2)
-    bench.service.script("start_export", *[DOWN] * 3)
-    told = []
-    for _ in range(100):
-        bench.round()
-        told.append(lane_reason(bench))
-        if not bench.open_rows():
-            break
-    while told[-1] is None:
-        told.pop()
-    assert set(told) == {LaneReason.SERVICE_UNREACHABLE}
-    assert [task.state for task in bench.ledger.find_tasks()] == [TaskState.EXPORTED] * 2
-
-
-def test_exports_that_another_exporter_took_over_leave_no_trouble_behind(bench: Workbench) -> None:
-    submit(bench, 1)
-    bench.service.script("start_export", FORBIDDEN)
-    bench.export_loop.step()
-    assert lane_reason(bench) is LaneReason.SETUP_REFUSED
-    bench.service.end("task-0001", ServiceTaskState.COMPLETED)
-    bench.clock.advance(60)
-    bench.export_loop.step()
-    assert lane_reason(bench) is None
 
 
 @pytest.mark.parametrize("error", [TaskTransient("cut"), TaskFatal("no"), TaskMoved("elsewhere")])
