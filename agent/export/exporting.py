@@ -86,8 +86,8 @@ class Exporting:
         Raises LaneTrouble and LedgerUnavailable (the lease was given back where that could be done) and Stopping.
         """
         if record.state is TaskState.SUPERSEDED or record.state is TaskState.FAILED:
-            self._writing.discard(folder, record)  # a kill may have come between that and the end of the row
-            self._refuse(record, task)
+            # A kill may have come between the end of the row and that.
+            self._refuse(self._discarded(folder, record), task)
             return
         self._check_space(folder)
         started = self._clock.monotonic()
@@ -229,11 +229,20 @@ class Exporting:
         logger.error("%s: task %s cannot be exported: %s", folder.name, record.task_id, fatal.message)
         write_failure_note(folder, record, fatal, now=self._clock.now())
         self._task_failed(record, fatal.message)
-        self._writing.discard(folder, record)
+        self._discarded(folder, self._current(record))
         try:
             self._service.fail_export(record.task_id, fatal.message[:MESSAGE_LIMIT])
         except TaskMoved as moved:
             logger.info("%s: task %s was not failed: %s", folder.name, record.task_id, moved.message)
+
+    def _discarded(self, folder: WatchFolder, record: TaskRecord) -> TaskRecord:
+        """Remove what a task has written, once: a file that comes to lie there later may get the id of one of these."""
+        if not record.plan:
+            return record
+        self._writing.discard(folder, record)
+        changed = record.change(plan=(), staged=False)
+        self._ledger.commit(changed)
+        return changed
 
     def _refuse(self, record: TaskRecord, task: Task) -> None:
         """Fail at the service what has ended for us: its source changed while it was sent, or we failed it before."""

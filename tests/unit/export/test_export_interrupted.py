@@ -273,3 +273,22 @@ def test_what_a_failed_export_left_visible_goes_when_the_task_is_offered_again(
 
     assert bench.contents("output") == {"a.csv": b"a stranger's"}
     assert bench.service.tasks()[0].state is ServiceTaskState.FAILED
+
+
+def test_a_failed_task_offered_again_takes_no_file_that_came_into_its_place_since(tmp_path: Path) -> None:
+    bench = staged(tmp_path, export={"on_conflict": OnConflict.FAIL})
+    (bench.place("output") / "a.csv").write_text("a stranger's", encoding="utf-8")
+    first = next(planned for planned in bench.task().plan if planned.target == "a.pdf")
+    bench.service.script("fail_export", DOWN)
+    waiting = bench.place("output") / "later.pdf"
+    (bench.place("output") / first.staged).rename(waiting)  # keeps its id for the file that is to come
+
+    for _ in range(3):
+        bench.round()
+    assert bench.task().state is TaskState.FAILED
+    waiting.rename(bench.place("output") / first.target)
+    bench.clock.advance(bench.service.lease + 60)
+    bench.export_loop.step()
+
+    assert bench.service.tasks()[0].state is ServiceTaskState.FAILED
+    assert bench.contents("output") == {"a.csv": b"a stranger's", "a.pdf": EXPORT["a.pdf"]}
